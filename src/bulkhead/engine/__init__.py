@@ -1,0 +1,1 @@
+"""Many databases kept as one system; knows no HTTP and no application."""

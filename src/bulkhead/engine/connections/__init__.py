@@ -1,0 +1,1 @@
+"""Connections that cannot reach the wrong database, tenant or row."""

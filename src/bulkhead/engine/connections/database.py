@@ -1,0 +1,67 @@
+"""An open database: hands out scoped transactions, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bulkhead.engine.connections.breaker import Breaker
+from bulkhead.engine.connections.claims import Claims, Role
+from bulkhead.engine.connections.pool import Budget, Pool
+from bulkhead.engine.connections.transaction import EventSink, TransactionBlock
+from bulkhead.engine.drivers.protocol import DatabaseSpec, Driver, Login
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class OpenDatabase:
+    """A logical database at its place; two pools, so that clients never share one with service."""
+
+    application: str
+    name: str
+    driver: Driver
+    spec: DatabaseSpec
+    budget: Budget
+    pool_size: int = 10
+    statement_timeout_s: float = 8.0
+    events: EventSink | None = None
+    breaker: Breaker = field(init=False)
+    clients: Pool = field(init=False)
+    services: Pool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.breaker = Breaker(f"{self.application}.{self.name}")
+        self.clients = self._pool(Login.CLIENT)
+        self.services = self._pool(Login.SERVICE)
+
+    def transaction(
+        self, claims: Claims, *, read_only: bool = False, timeout_s: float | None = None
+    ) -> TransactionBlock:
+        """A transaction under `claims`; `async with` it.
+
+        Raises DatabaseUnavailable, PoolExhausted, ServerUnreachable when it cannot begin and
+        CommitUnknown when the reply to COMMIT was lost. `timeout_s` bounds each statement.
+        """
+        return TransactionBlock(
+            self.services if claims.role is Role.SERVICE else self.clients,
+            self.name,
+            claims,
+            read_only=read_only,
+            # The server's own statement_timeout acts first; this one is for a server that hangs.
+            timeout_s=timeout_s or self.statement_timeout_s + 2.0,
+            events=self.events,
+        )
+
+    async def close(self) -> None:
+        """Drain and close both pools."""
+        await self.clients.close()
+        await self.services.close()
+
+    def _pool(self, login: Login) -> Pool:
+        async def connect() -> Any:  # noqa: ANN401
+            return await self.driver.connect(self.spec, login, timeout_s=CONNECT_TIMEOUT_S)
+
+        return Pool(
+            f"{self.application}.{self.name}", connect, self.budget, self.breaker, self.pool_size
+        )

@@ -1,0 +1,92 @@
+"""What the engine asks of a server, whatever its kind.
+
+The contract suite in `tests/integration/engine/drivers` is the definition of this Protocol: a new
+driver is finished when it passes there.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class Login(StrEnum):
+    """Under which rights a connection is opened."""
+
+    ADMIN = "admin"
+    """May create databases and roles; used by provisioning and migrations only."""
+    CLIENT = "client"
+    """May become `anon` or `authenticated`, nothing else."""
+    SERVICE = "service"
+    """May become `service_role`, nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSpec:
+    """What a physical database shall be called and have."""
+
+    name: str
+    """The physical name on the server, for example `commerce_orders`; roles derive from it:
+    `<name>_owner` (NOLOGIN), `<name>_client` and `<name>_service` (LOGIN, NOINHERIT)."""
+    extensions: tuple[str, ...] = ()
+    template: str | None = None
+    """A database of the same server to clone instead of an empty one."""
+    verified_tls: bool = False
+    """Whether a connection without verified TLS must be refused (loopback and sockets apart)."""
+
+    @property
+    def owner(self) -> str:
+        """The role that owns the database and its objects; nobody logs in as it."""
+        return f"{self.name}_owner"
+
+    def login(self, login: Login) -> str:
+        """The login role for `login`."""
+        return f"{self.name}_{login.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a server was seen to do when it was tried, not what its vendor promises."""
+
+    server_version: str
+    version_number: int
+    transactional_ddl: bool
+    row_level_security: bool
+    policy_subquery: bool
+    template_clone: bool
+    listen_notify: bool
+    advisory_locks: bool
+    snapshot_export: bool
+    skip_locked: bool
+    set_role: bool
+    behind_pooler: bool
+    tls: bool
+    extensions: frozenset[str] = field(default_factory=frozenset)
+
+
+class Driver(Protocol):
+    """One server. All methods are safe to repeat."""
+
+    @property
+    def server(self) -> str:
+        """A stable name of the server for budgets, logs and messages; holds no secret."""
+
+    async def start(self) -> None:
+        """Make the server reachable; raises ServerUnreachable with a hint when it cannot be."""
+
+    async def stop(self) -> None:
+        """Give up what `start` took; stops the server only when it is ours."""
+
+    async def ensure_database(self, spec: DatabaseSpec) -> None:
+        """Create what is missing of the database, its roles, grants, schemas and shims."""
+
+    async def drop_database(self, spec: DatabaseSpec) -> None:
+        """Drop the database and its roles; nothing happens when there are none."""
+
+    async def probe(self, spec: DatabaseSpec) -> Capabilities:
+        """Try what the database can do."""
+
+    async def connect(self, spec: DatabaseSpec, login: Login, *, timeout_s: float) -> Any:  # noqa: ANN401, ASYNC109
+        """Open a connection; raises ServerUnreachable, LoginRefused or DatabaseMissing."""
+
+    def url(self, spec: DatabaseSpec, login: Login) -> str:
+        """A connection URL for other programs; holds the password."""

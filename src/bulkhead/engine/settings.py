@@ -1,0 +1,158 @@
+"""The configuration of a process, read once; the only reader of the environment.
+
+Every variable has the prefix `BULKHEAD_`. A `.env` file in the working directory fills in what the
+process environment does not say. The names are listed in `docs/reference/configuration.md`.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bulkhead.engine.errors import ConfigurationInvalid
+
+_LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Smtp:
+    """Where e-mail is handed over."""
+
+    host: str
+    port: int = 587
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    sender: str = "no-reply@localhost"
+    starttls: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The configuration of one process."""
+
+    home: Path = Path(".bulkhead")
+    """The folder with the embedded server's data, keys and logs."""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    site_url: str | None = None
+    """The public address, where it is not `http://host:port`."""
+    server_url: str | None = field(default=None, repr=False)
+    """An administrator's DSN of the PostgreSQL server to use; None means the embedded one."""
+    database_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """DSNs of databases that live elsewhere, by `application.database`."""
+    smtp: Smtp | None = None
+    """None means that e-mail goes to the local inbox."""
+    log_level: str = "info"
+    log_format: str = "auto"
+    """`json`, `text`, or `auto`: text on a terminal, else JSON."""
+    pool_size: int = 10
+    """Connections per database and login at most."""
+    server_connections: int = 60
+    """Connections to one server at most, over all of its databases."""
+    statement_timeout_s: float = 8.0
+    autoconfirm: bool = False
+    """Whether a new user's e-mail address counts as confirmed at once."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses whose `X-Forwarded-For` is believed."""
+
+    @property
+    def origin(self) -> str:
+        """The public address without a trailing slash."""
+        return (self.site_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+def load_settings(directory: Path | None = None, **overrides: object) -> Settings:
+    """Read the environment and `directory/.env`; raises ConfigurationInvalid.
+
+    `overrides` (from command-line options) win over both; None stands for "not given".
+    """
+    values = {**load_dotenv((directory or Path.cwd()) / ".env"), **os.environ}
+    read = _Reader(values)
+    given: dict[str, object] = {
+        "home": Path(read.text("HOME", ".bulkhead")),
+        "host": read.text("HOST", "127.0.0.1"),
+        "port": read.integer("PORT", 8000, low=0, high=65535),
+        "site_url": read.optional("SITE_URL"),
+        "server_url": read.optional("SERVER_URL"),
+        "database_urls": read.database_urls(),
+        "smtp": read.smtp(),
+        "log_level": read.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
+        "log_format": read.choice("LOG_FORMAT", "auto", ("auto", "json", "text")),
+        "pool_size": read.integer("POOL_SIZE", 10, low=1, high=1000),
+        "server_connections": read.integer("SERVER_CONNECTIONS", 60, low=2, high=10_000),
+        "statement_timeout_s": float(read.integer("STATEMENT_TIMEOUT_S", 8, low=1, high=3600)),
+        "autoconfirm": read.flag("AUTOCONFIRM", default=False),
+        "trusted_proxies": tuple(read.text("TRUSTED_PROXIES", "").replace(",", " ").split()),
+    }
+    given |= {name: value for name, value in overrides.items() if value is not None}
+    return Settings(**given)  # type: ignore[arg-type]
+
+
+def load_dotenv(path: Path) -> dict[str, str]:
+    """Read `NAME=value` lines; quotes around a value are taken off, `#` lines are comments."""
+    if not path.is_file():
+        return {}
+    values: dict[str, str] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        match = None if line.lstrip().startswith("#") else _LINE.match(line)
+        if match:
+            name, value = match.groups()
+            if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+                value = value[1:-1]
+            values[name] = value
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    values: Mapping[str, str]
+
+    def optional(self, name: str) -> str | None:
+        return self.values.get(f"BULKHEAD_{name}") or None
+
+    def text(self, name: str, default: str) -> str:
+        return self.optional(name) or default
+
+    def integer(self, name: str, default: int, *, low: int, high: int) -> int:
+        text = self.text(name, str(default))
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise ConfigurationInvalid(
+                reason=f"BULKHEAD_{name} is '{text}'; it must be a number from {low} to {high}"
+            )
+        return int(text)
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        text = self.text(name, "true" if default else "false").lower()
+        if text not in {"true", "false", "1", "0", "yes", "no"}:
+            raise ConfigurationInvalid(reason=f"BULKHEAD_{name} is '{text}'; say true or false")
+        return text in {"true", "1", "yes"}
+
+    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
+        text = self.text(name, default).lower()
+        if text not in allowed:
+            raise ConfigurationInvalid(
+                reason=f"BULKHEAD_{name} is '{text}'; it must be one of {', '.join(allowed)}"
+            )
+        return text
+
+    def database_urls(self) -> dict[str, str]:
+        found = {}
+        for name, value in self.values.items():
+            match = re.fullmatch(r"BULKHEAD_DATABASE_([A-Z0-9_]+)__([A-Z0-9_]+)_URL", name)
+            if match and value:
+                found[f"{match[1].lower()}.{match[2].lower()}"] = value
+        return found
+
+    def smtp(self) -> Smtp | None:
+        host = self.optional("SMTP_HOST")
+        if host is None:
+            return None
+        return Smtp(
+            host=host,
+            port=self.integer("SMTP_PORT", 587, low=1, high=65535),
+            username=self.optional("SMTP_USERNAME"),
+            password=self.optional("SMTP_PASSWORD"),
+            sender=self.text("SMTP_SENDER", "no-reply@localhost"),
+            starttls=self.flag("SMTP_STARTTLS", default=True),
+        )
