@@ -1,0 +1,374 @@
+"""Runs sagas: inline in the request, and from where they stopped after a crash.
+
+The runner holds no lock and no connection between steps. What keeps two runners of one saga apart
+is written in the databases: the record with its lease and fence, and the markers, which let every
+step take effect once and stay undone once it has been taken back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from bulkhead.engine.clock import monotonic_s
+from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.drivers.errors import RaisedBySql
+from bulkhead.engine.errors import BulkheadError, Unavailable
+from bulkhead.engine.messaging.saga import (
+    Absent,
+    DatabaseStep,
+    Done,
+    ExternalStep,
+    Json,
+    Refused,
+    Saga,
+    SagaState,
+    Step,
+    StepItem,
+    Unknown,
+)
+from bulkhead.engine.messaging.saga_errors import (
+    IdempotencyKeyReused,
+    SagaAbandoned,
+    SagaExpired,
+    SagaInProgress,
+    SagaPending,
+    SagaUnknown,
+    StoredRefusal,
+    store_error,
+)
+from bulkhead.engine.messaging.saga_steps import SagaRepeated, StepRunner, StepUndone, Work
+from bulkhead.engine.messaging.saga_store import (
+    QUERIES,
+    SagaRecord,
+    Start,
+    claim_saga,
+    find_saga,
+    refuse_saga,
+)
+
+if TYPE_CHECKING:
+    from bulkhead.engine.connections.router import Router
+
+TRIES_INLINE = 3
+PAUSE_S = 0.05
+ATTEMPTS_MAX = 30
+BACKOFF_S_MAX = 60.0
+REPEAT_WAIT_S = 10.0
+FENCED = "BHF01"
+
+
+@dataclass(slots=True)
+class Run:
+    """One go at a saga, from its start or from where another go stopped."""
+
+    saga: Saga
+    saga_id: UUID
+    input: Json
+    fence: int = 1
+    transient: Mapping[str, Any] = field(default_factory=dict)
+    start: Start | None = None
+    asks: bool = False
+    """Whether calls to the outside are only asked after, not made: the worker's way."""
+    overdue: bool = False
+    outputs: dict[str, Json] = field(default_factory=dict)
+    called: set[str] = field(default_factory=set)
+
+    @property
+    def past_pivot(self) -> bool:
+        """Whether there is no way back."""
+        output = self.outputs.get(self.saga.pivot)
+        refused = isinstance(output, Mapping) and "refused" in output
+        return self.saga.pivot in self.outputs and not refused
+
+    def item(self, error: Mapping[str, Json] | None = None) -> StepItem:
+        """What the next step is given."""
+        return StepItem(self.saga_id, self.input, dict(self.outputs), error, self.transient)
+
+
+@dataclass(slots=True, eq=False)
+class SagaRunner:
+    """Runs the sagas of one application."""
+
+    router: Router
+    sagas: Mapping[str, Saga]
+    owner: str
+    steps: StepRunner = field(init=False)
+    _local: dict[UUID, tuple[str, asyncio.Task[Json]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.steps = StepRunner(self.router)
+
+    async def run(
+        self,
+        saga: Saga,
+        saga_id: UUID,
+        input: Json,  # noqa: A002
+        *,
+        request_hash: str,
+        transient: Mapping[str, Any] | None = None,
+    ) -> Json:
+        """Run a saga and return its answer; a repeat returns the first answer.
+
+        It goes on when the caller is cancelled. Raises the refusal that made it compensate,
+        IdempotencyKeyReused when `request_hash` differs from the first request's, SagaInProgress
+        when another process is still at it, and SagaPending when it goes on in the background.
+        """
+        if saga_id in self._local:
+            first_hash, task = self._local[saga_id]
+            if first_hash != request_hash:
+                raise IdempotencyKeyReused
+            return await asyncio.shield(task)
+        run = Run(saga, saga_id, input, transient=transient or {})
+        run.start = Start(saga, saga_id, input, request_hash, self.owner)
+        task = asyncio.create_task(self._begin(run, request_hash))
+        self._local[saga_id] = (request_hash, task)
+        task.add_done_callback(lambda _: self._forget(saga_id))
+        return await asyncio.shield(task)
+
+    async def resume(self, record: SagaRecord) -> None:
+        """Go on with a claimed saga as a worker does; never raises for the saga's own sake."""
+        run = Run(
+            self.saga(record.name), record.id, record.input, record.fence,
+            asks=True, overdue=record.overdue,
+        )  # fmt: skip
+        try:
+            await self._continue(run, record)
+        except SagaPending:
+            await self._postpone(run, record.attempts)
+        except BulkheadError:
+            pass  # The refusal is the saga's answer and has been recorded.
+
+    async def postpone(self, record: SagaRecord) -> None:
+        """Give a claimed saga back after an unexpected failure, to be tried again later."""
+        run = Run(self.saga(record.name), record.id, record.input, record.fence)
+        await self._postpone(run, record.attempts)
+
+    async def compensate(self, record: SagaRecord, error: BulkheadError) -> None:
+        """Take a claimed saga back on an operator's word."""
+        run = Run(self.saga(record.name), record.id, record.input, record.fence, asks=True)
+        await self._load_markers(run)
+        await self._compensate(run, error)
+
+    def saga(self, name: str) -> Saga:
+        """The saga called `name`; raises SagaUnknown."""
+        if name not in self.sagas:
+            raise SagaUnknown(name=name)
+        return self.sagas[name]
+
+    async def drain(self) -> None:
+        """Wait for the sagas that run in this process."""
+        while self._local:
+            await asyncio.wait([task for _, task in self._local.values()])
+            await asyncio.sleep(0)
+
+    def _forget(self, saga_id: UUID) -> None:
+        _, task = self._local.pop(saga_id)
+        if not task.cancelled():
+            task.exception()  # The caller may be gone; the loop need not complain.
+
+    async def _begin(self, run: Run, request_hash: str) -> Json:
+        try:
+            return await self._forward(run)
+        except SagaRepeated:
+            return await self._repeat(run, request_hash)
+        except SagaPending:
+            await self._postpone(run, 0)
+            raise
+
+    async def _repeat(self, run: Run, request_hash: str) -> Json:
+        """Give a repeated request the first one's answer, taking the work over if need be."""
+        until_s = monotonic_s() + REPEAT_WAIT_S
+        home = self.router.database(run.saga.home)
+        while True:
+            async with home.transaction(SERVICE) as tx:
+                record = await find_saga(tx, run.saga_id)
+                claimed = None
+                if record is not None and record.request_hash != request_hash:
+                    raise IdempotencyKeyReused
+                if record is not None and not record.leased:
+                    claimed = await claim_saga(tx, run.saga_id, self.owner)
+            if record is not None and (ended := _answer(record)) is not None:
+                return ended[0]
+            if claimed is not None:
+                run.fence, run.overdue, run.start = claimed.fence, claimed.overdue, None
+                run.outputs.clear()
+                return await self._continue(run, claimed)
+            if monotonic_s() > until_s:
+                raise SagaInProgress
+            await asyncio.sleep(PAUSE_S)
+
+    async def _continue(self, run: Run, record: SagaRecord) -> Json:
+        undone = await self._load_markers(run)
+        if undone or record.state is SagaState.COMPENSATING:
+            error = StoredRefusal(record.error) if record.error else SagaAbandoned()
+            await self._compensate(run, error)
+            raise error
+        return await self._forward(run)
+
+    async def _load_markers(self, run: Run) -> bool:
+        """Fill in what the steps that ran returned; True when any of them was taken back."""
+        try:
+            markers = await self.steps.markers(run.saga, run.saga_id)
+        except Unavailable:
+            raise SagaPending(saga_id=run.saga_id) from None
+        run.outputs = {name: output for name, (undone, output) in markers.items() if not undone}
+        return any(undone for undone, _ in markers.values())
+
+    async def _forward(self, run: Run) -> Json:
+        try:
+            for stage in run.saga.stages:
+                pending = [step for step in stage if step.name not in run.outputs]
+                if pending:
+                    await self._run_stage(run, pending)
+            return run.saga.answer(run.item())
+        except (SagaRepeated, SagaPending):
+            raise
+        except RaisedBySql as error:
+            if error.details.get("sqlstate") != FENCED:
+                raise SagaPending(saga_id=run.saga_id) from error
+            return await self._outcome_elsewhere(run)
+        except BulkheadError as error:
+            if run.past_pivot:
+                raise SagaPending(saga_id=run.saga_id) from error
+            await self._compensate(run, error)
+            raise
+
+    async def _outcome_elsewhere(self, run: Run) -> Json:
+        """Another worker or a webhook has ended this saga: its answer is ours."""
+        async with self.router.database(run.saga.home).transaction(SERVICE, read_only=True) as tx:
+            record = await find_saga(tx, run.saga_id)
+        if record is not None and (ended := _answer(record)) is not None:
+            return ended[0]
+        raise SagaInProgress
+
+    async def _run_stage(self, run: Run, pending: Sequence[Step]) -> None:
+        if len(pending) == 1:
+            outcomes = [await self._attempt(run, pending[0])]
+        else:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._attempt(run, step)) for step in pending]
+            outcomes = [task.result() for task in tasks]
+        errors: list[BulkheadError] = []
+        for step, outcome in zip(pending, outcomes, strict=True):
+            if isinstance(outcome, BulkheadError):
+                errors.append(outcome)
+            else:
+                run.outputs[step.name] = outcome
+        if errors:
+            # What is known for sure outranks a failure of which the outcome is open.
+            raise min(errors, key=_rank)
+
+    async def _attempt(self, run: Run, step: Step) -> Json | BulkheadError:
+        """Run one step, trying again when a database does not answer; errors are values here."""
+        if isinstance(step, ExternalStep):
+            return await self._call(run, step)
+        if run.overdue and not run.past_pivot:
+            return SagaExpired()
+        first = step is run.saga.stages[0][0]
+        last = step is run.saga.stages[-1][-1]
+        work = Work(run.item(), run.start if first else None, run.fence, answer=last)
+        for tries in range(TRIES_INLINE):
+            try:
+                return await self.steps.run(run.saga, step, work)
+            except SagaRepeated as error:
+                # After a lost reply the record may be our own.
+                found = await self.steps.marker(step, run.saga_id) if tries else None
+                return error if found is None or found[0] else found[1]
+            except Unavailable:
+                await asyncio.sleep(PAUSE_S * 2**tries)
+            except BulkheadError as error:
+                return error
+        if first and run.start is not None:
+            return Unavailable(what=f"Database '{step.database}'")
+        return SagaPending(saga_id=run.saga_id)
+
+    async def _call(self, run: Run, step: ExternalStep) -> Json | BulkheadError:
+        run.called.add(step.name)
+        match await self.steps.call(run.saga, step, run.item(), ask=run.asks):
+            case Done(output):
+                return output
+            case Refused(error):
+                if step.compensate_on_refusal:
+                    return error
+                return {"refused": store_error(error)}
+            case Absent():
+                return SagaAbandoned()
+            case Unknown():
+                return SagaPending(saga_id=run.saga_id)
+
+    async def _compensate(self, run: Run, error: BulkheadError) -> None:
+        """Take back every step, the last first, and close those that never ran."""
+        stored = store_error(error)
+        if run.start is not None and isinstance(error, Unavailable):
+            raise error  # Nothing is known to be written; what is, the worker takes back.
+        first = run.saga.stages[0][0]
+        try:
+            for step in reversed(run.saga.steps):
+                await self._undo_away(run, step, stored)
+            if first.name in run.outputs or run.start is None:
+                await self._undo_home(run, stored)
+            else:
+                await self._record_refusal(run, stored)
+        except (Unavailable, RaisedBySql):
+            # A database is away, or another worker has moved the fence: somebody ends it later.
+            raise SagaPending(saga_id=run.saga_id) from None
+
+    async def _undo_away(self, run: Run, step: Step, error: Mapping[str, Json]) -> None:
+        if isinstance(step, ExternalStep):
+            if step.name in run.called or run.start is None:
+                reply = await self.steps.undo_call(run.saga, step, run.item(error))
+                if isinstance(reply, Unknown):
+                    raise SagaPending(saga_id=run.saga_id)
+        elif step.database != run.saga.home:
+            await self.steps.undo(run.saga, step, Work(run.item(error)))
+
+    async def _undo_home(self, run: Run, error: Mapping[str, Json]) -> None:
+        """Take back the coordinating database's steps and end the saga, in one commit."""
+        steps = [
+            step
+            for step in reversed(run.saga.steps)
+            if isinstance(step, DatabaseStep) and step.database == run.saga.home
+        ]
+        await self.steps.undo_home(run.saga, steps, Work(run.item(error), fence=run.fence))
+
+    async def _record_refusal(self, run: Run, error: Mapping[str, Json]) -> None:
+        assert run.start is not None, "only a new saga can be refused at its first step"
+        async with self.router.database(run.saga.home).transaction(SERVICE) as tx:
+            recorded = await refuse_saga(tx, run.start, error)
+        if not recorded:
+            raise SagaRepeated
+
+    async def _postpone(self, run: Run, attempts: int) -> None:
+        """Let a worker take the saga up again later, or call for a human."""
+        pause_s = min(2.0**attempts, BACKOFF_S_MAX) if attempts else PAUSE_S
+        try:
+            async with self.router.database(run.saga.home).transaction(SERVICE) as tx:
+                if attempts >= ATTEMPTS_MAX:
+                    await tx.execute(
+                        QUERIES.set_state, run.saga_id, run.fence, SagaState.NEEDS_HUMAN, None
+                    )
+                else:
+                    await tx.execute(QUERIES.release_saga, run.saga_id, run.fence, pause_s)
+        except Unavailable:
+            return  # Its lease runs out by itself.
+
+
+def _answer(record: SagaRecord) -> tuple[Json] | None:
+    """The answer of an ended saga in a tuple, None when it has not ended."""
+    if record.state is SagaState.COMPLETED:
+        return (record.result,)
+    if record.state is SagaState.COMPENSATED:
+        raise StoredRefusal(record.error or {})
+    return None
+
+
+def _rank(error: BulkheadError) -> int:
+    order = (SagaRepeated, StepUndone)
+    for rank, kind in enumerate(order):
+        if isinstance(error, kind):
+            return rank
+    return len(order) + isinstance(error, SagaPending | Unavailable)

@@ -1,0 +1,236 @@
+"""Runs one step of a saga: the transaction with its marker, or the call with its key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from bulkhead.engine import failpoints
+from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.drivers.errors import UniqueViolated
+from bulkhead.engine.errors import BulkheadError, Unavailable
+from bulkhead.engine.messaging.saga import (
+    DatabaseStep,
+    Done,
+    ExternalStep,
+    Json,
+    Refused,
+    Reply,
+    Saga,
+    SagaState,
+    StepItem,
+    Unknown,
+    point,
+)
+from bulkhead.engine.messaging.saga_batch import Batcher
+from bulkhead.engine.messaging.saga_store import (
+    Start,
+    begin_sagas,
+    finish_sagas,
+    list_markers,
+    mark_done,
+    undo_once,
+)
+
+if TYPE_CHECKING:
+    from bulkhead.engine.connections.router import Router
+    from bulkhead.engine.connections.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One item of a step, with what belongs to its record."""
+
+    item: StepItem
+    start: Start | None = None
+    """Given for the first step of a new saga: its record is written with it."""
+    fence: int = 1
+    answer: bool = False
+    """Whether this is the last step: its answer is written with it."""
+
+
+class StepUndone(BulkheadError):
+    """Step '{step}' of this saga has been taken back and cannot run any more."""
+
+    code = "saga_step_undone"
+    status = 409
+
+
+class SagaRepeated(BulkheadError):
+    """A saga with this id has been recorded before."""
+
+    code = "saga_repeated"
+    status = 409
+
+
+@dataclass(slots=True, eq=False)
+class StepRunner:
+    """Runs the steps of sagas on the databases of one application."""
+
+    router: Router
+    _batchers: dict[tuple[str, str], Batcher[Work, Json | BulkheadError]] = field(
+        default_factory=dict
+    )
+
+    async def run(self, saga: Saga, step: DatabaseStep, work: Work) -> Json:
+        """Run a database step, sharing a commit with others under load; return its output.
+
+        A step that ran before returns the output it had then. Raises the step's refusal,
+        StepUndone, SagaRepeated, or an infrastructure error.
+        """
+        await failpoints.reach(point(saga, step, "before"))
+        key = (saga.name, step.name)
+        if key not in self._batchers:
+            self._batchers[key] = Batcher(lambda works: self._flush(saga, step, works))
+        outcome = await self._batchers[key].submit(work)
+        if isinstance(outcome, BulkheadError):
+            raise outcome
+        await failpoints.reach(point(saga, step, "after"))
+        return outcome
+
+    async def call(self, saga: Saga, step: ExternalStep, item: StepItem, *, ask: bool) -> Reply:
+        """Call the outside, or only `ask` what became of the key; a time-out is Unknown."""
+        await failpoints.reach(point(saga, step, "before"))
+        reply = await _call_outside(step.settle if ask else step.call, step, item)
+        if isinstance(reply, Unknown) and not ask:
+            reply = await _call_outside(step.settle, step, item)
+        await failpoints.reach(point(saga, step, "after"))
+        return reply
+
+    async def undo(self, saga: Saga, step: DatabaseStep, work: Work) -> None:
+        """Take a step of another database back, for good; once, however often it is called."""
+        await failpoints.reach(point(saga, step, "before_undo"))
+        async with self.router.database(step.database).transaction(SERVICE) as tx:
+            await _undo_in(tx, saga, step, work.item)
+        await failpoints.reach(point(saga, step, "after_undo"))
+
+    async def undo_home(self, saga: Saga, steps: Sequence[DatabaseStep], work: Work) -> None:
+        """Take the coordinating database's steps back and end the saga, in one commit."""
+        for step in steps:
+            await failpoints.reach(point(saga, step, "before_undo"))
+        async with self.router.database(saga.home).transaction(SERVICE) as tx:
+            for step in steps:
+                await _undo_in(tx, saga, step, work.item)
+            end = (work.item.saga_id, work.fence, work.item.error)
+            finish_sagas(tx, SagaState.COMPENSATED, [end])
+        for step in steps:
+            await failpoints.reach(point(saga, step, "after_undo"))
+
+    async def undo_call(self, saga: Saga, step: ExternalStep, item: StepItem) -> Reply:
+        """Take the effect of a call back by its key."""
+        await failpoints.reach(point(saga, step, "before_undo"))
+        reply = Done(None) if step.undo is None else await _call_outside(step.undo, step, item)
+        await failpoints.reach(point(saga, step, "after_undo"))
+        return reply
+
+    async def markers(self, saga: Saga, saga_id: UUID) -> dict[str, tuple[bool, Json]]:
+        """What the markers in all databases of the saga say: step -> (undone, output)."""
+        found: dict[str, tuple[bool, Json]] = {}
+        for name in saga.databases:
+            async with self.router.database(name).transaction(SERVICE, read_only=True) as tx:
+                for marker in await list_markers(tx, saga_id):
+                    found[marker.step] = (marker.undone, marker.output)
+        return found
+
+    async def _flush(
+        self, saga: Saga, step: DatabaseStep, works: list[Work]
+    ) -> list[Json | BulkheadError | BaseException]:
+        try:
+            return await self._transact(saga, step, works)
+        except UniqueViolated as error:
+            if len(works) == 1:
+                return [await self._after_repeat(saga, step, works[0], error)]
+        except Unavailable:
+            raise
+        except Exception:
+            if len(works) == 1:
+                raise
+        return [await self._alone(saga, step, work) for work in works]
+
+    async def _alone(
+        self, saga: Saga, step: DatabaseStep, work: Work
+    ) -> Json | BulkheadError | BaseException:
+        try:
+            return (await self._flush(saga, step, [work]))[0]
+        except Exception as error:  # noqa: BLE001 - one bad item must not fail the batch
+            return error
+
+    async def _transact(
+        self, saga: Saga, step: DatabaseStep, works: Sequence[Work]
+    ) -> list[Json | BulkheadError | BaseException]:
+        async with self.router.database(step.database).transaction(SERVICE) as tx:
+            outcomes = list(await step.run(tx, [work.item for work in works]))
+            assert len(outcomes) == len(works), f"{step.name} must answer every item"
+            taken = [
+                (work, outcome)
+                for work, outcome in zip(works, outcomes, strict=True)
+                if not isinstance(outcome, BulkheadError)
+            ]
+            if taken:
+                _write_records(tx, saga, step, taken)
+        return outcomes
+
+    async def _after_repeat(
+        self, saga: Saga, step: DatabaseStep, work: Work, error: UniqueViolated
+    ) -> Json | BulkheadError:
+        """Tell a repeated saga or step from a genuine conflict in the step's own rows."""
+        constraint = error.details.get("constraint")
+        if constraint == "sagas_pkey":
+            return SagaRepeated()
+        found = await self.marker(step, work.item.saga_id)
+        if found is None:
+            return error
+        undone, output = found
+        return StepUndone(step=step.name) if undone else output
+
+    async def marker(self, step: DatabaseStep, saga_id: UUID) -> tuple[bool, Json] | None:
+        """What the marker of one step says, None when there is none."""
+        async with self.router.database(step.database).transaction(SERVICE, read_only=True) as tx:
+            for marker in await list_markers(tx, saga_id):
+                if marker.step == step.name:
+                    return marker.undone, marker.output
+        return None
+
+
+def _write_records(
+    tx: Transaction, saga: Saga, step: DatabaseStep, taken: Sequence[tuple[Work, Json]]
+) -> None:
+    starts = [work.start for work, _ in taken if work.start is not None]
+    if starts:
+        begin_sagas(tx, starts)
+    mark_done(tx, saga, step.name, [(work.item.saga_id, output) for work, output in taken])
+    ends = [
+        (work.item.saga_id, work.fence, saga.answer(_with_output(work.item, step.name, output)))
+        for work, output in taken
+        if work.answer
+    ]
+    if ends:
+        finish_sagas(tx, SagaState.COMPLETED, ends)
+
+
+async def _undo_in(tx: Transaction, saga: Saga, step: DatabaseStep, item: StepItem) -> None:
+    marker = await undo_once(tx, saga, step.name, item.saga_id)
+    if marker is not None and step.undo is not None:
+        outputs = {**item.outputs, step.name: marker.output}
+        await step.undo(tx, [StepItem(item.saga_id, item.input, outputs, item.error)])
+
+
+def _with_output(item: StepItem, step: str, output: Json) -> StepItem:
+    outputs: Mapping[str, Json] = {**item.outputs, step: output}
+    return StepItem(item.saga_id, item.input, outputs)
+
+
+async def _call_outside(call: object, step: ExternalStep, item: StepItem) -> Reply:
+    assert callable(call), "checked by the type of ExternalStep"
+    key = f"{item.saga_id}-{step.name}"
+    try:
+        async with asyncio.timeout(step.timeout_s):
+            reply: Reply = await call(key, item)
+    except (TimeoutError, OSError, Unavailable):
+        return Unknown()
+    except BulkheadError as error:
+        return Refused(error)
+    return reply

@@ -1,0 +1,210 @@
+"""The records and markers of sagas in their databases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from bulkhead.engine.connections.queries import load_queries
+from bulkhead.engine.connections.sql import literal
+from bulkhead.engine.messaging.saga import Json, SagaState
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from bulkhead.engine.connections.transaction import Transaction
+    from bulkhead.engine.messaging.saga import Saga
+
+QUERIES = load_queries(__package__, "saga.sql")
+
+LEASE_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class SagaRecord:
+    """A row of `bulkhead.sagas`."""
+
+    id: UUID
+    name: str
+    state: SagaState
+    input: Json
+    request_hash: str
+    result: Json
+    error: Mapping[str, Json] | None
+    fence: int
+    attempts: int
+    created_at: dt.datetime
+    updated_at: dt.datetime
+    leased: bool
+    """Whether somebody is working on it."""
+    overdue: bool
+    """Whether its deadline has passed, by the database's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A row of `bulkhead.saga_steps`."""
+
+    step: str
+    undone: bool
+    output: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What the record of a saga holds from its beginning."""
+
+    saga: Saga
+    saga_id: UUID
+    input: Json
+    request_hash: str
+    owner: str
+
+
+def begin_sagas(tx: Transaction, starts: Sequence[Start]) -> None:
+    """Write the records of new sagas with the commit; a repeat fails on `sagas_pkey`."""
+    rows = ",".join(
+        f"('{start.saga_id}',{literal(start.saga.name)},{literal(start.input)},"
+        f"{literal(start.request_hash)},{literal(start.owner)},"
+        f"now()+interval '{LEASE_S} s',now()+interval '{start.saga.deadline_s} s')"
+        for start in starts
+    )
+    tx.at_commit(
+        "insert into bulkhead.sagas"
+        f"(id,name,input,request_hash,owner,leased_until,deadline_at)values{rows}"
+    )
+
+
+def mark_done(
+    tx: Transaction, saga: Saga, step: str, outputs: Sequence[tuple[UUID, Json]]
+) -> None:
+    """Write the markers of a step with the commit; a repeat fails on `saga_steps_pkey`."""
+    rows = ",".join(
+        f"('{saga_id}',{literal(step)},{literal(saga.name)},'done',{_jsonb(output)})"
+        for saga_id, output in outputs
+    )
+    tx.at_commit(f"insert into bulkhead.saga_steps(saga_id,step,saga,state,output)values{rows}")
+
+
+def finish_sagas(
+    tx: Transaction, state: SagaState, ends: Sequence[tuple[UUID, int, Json]]
+) -> None:
+    """End sagas with the commit; it fails with SQLSTATE BHF01 when a fence has moved on.
+
+    `ends` are (saga id, fence, result); for a compensated saga the result is the error.
+    """
+    column = "result" if state is SagaState.COMPLETED else "error"
+    rows = ",".join(f"('{i}'::uuid,{fence},{_jsonb(value)})" for i, fence, value in ends)
+    tx.at_commit(
+        f"with ended as(update bulkhead.sagas s set state='{state}',{column}=v.outcome,"
+        f"owner=null,updated_at=now() from(values{rows})v(id,fence,outcome)"
+        "where s.id=v.id and s.fence=v.fence and s.state in('running','compensating')returning 1)"
+        f"select bulkhead.expect_rows((select count(*)from ended),{len(ends)})"
+    )
+
+
+def complete_from_outside(
+    tx: Transaction, saga: Saga, saga_id: UUID, step: str, output: Json, result: Json
+) -> None:
+    """Let another transaction of the coordinating database do the last step of a saga.
+
+    For a webhook that arrives before the reply to the call: whoever is second finds the marker
+    and the answer. Does nothing when the saga has ended already.
+    """
+    tx.at_commit(
+        "insert into bulkhead.saga_steps(saga_id,step,saga,state,output)"
+        f"values('{saga_id}',{literal(step)},{literal(saga.name)},'done',{_jsonb(output)})"
+        "on conflict do nothing"
+    )
+    tx.at_commit(
+        f"update bulkhead.sagas set state='completed',result={_jsonb(result)},owner=null,"
+        f"updated_at=now() where id='{saga_id}' and state='running'"
+    )
+
+
+async def undo_once(tx: Transaction, saga: Saga, step: str, saga_id: UUID) -> Marker | None:
+    """Mark a step undone for good; return its marker when it had been done until now."""
+    # Two statements, because the second must see a marker that was committed during the first.
+    if await tx.fetchval(QUERIES.forbid_step, saga_id, step, saga.name):
+        return None
+    row = await tx.fetchrow(QUERIES.undo_step, saga_id, step)
+    if row is None or row["was"] != "done":
+        return None
+    return Marker(step, undone=True, output=_loads(row["output"]))
+
+
+async def refuse_saga(tx: Transaction, start: Start, error: Mapping[str, Json]) -> bool:
+    """Record a saga that was refused at its first step; False when it has a record already."""
+    return bool(
+        await tx.fetchval(
+            QUERIES.refuse_saga,
+            start.saga_id,
+            start.saga.name,
+            json.dumps(start.input),
+            start.request_hash,
+            json.dumps(error),
+        )
+    )
+
+
+async def find_saga(tx: Transaction, saga_id: UUID) -> SagaRecord | None:
+    """The record of a saga, or None."""
+    row = await tx.fetchrow(QUERIES.find_saga, saga_id)
+    return None if row is None else parse_record(row)
+
+
+async def claim_saga(
+    tx: Transaction, saga_id: UUID, owner: str, *, force: bool = False
+) -> SagaRecord | None:
+    """Take over an open saga that nobody works on; None when somebody does or it has ended."""
+    row = await tx.fetchrow(QUERIES.claim_saga, saga_id, owner, LEASE_S, force)
+    return None if row is None else parse_record(row)
+
+
+async def claim_stale_sagas(
+    tx: Transaction, names: Sequence[str], owner: str, limit: int
+) -> list[SagaRecord]:
+    """Take over open sagas whose lease has run out."""
+    rows = await tx.fetch(QUERIES.claim_stale_sagas, list(names), owner, LEASE_S, limit)
+    return [parse_record(row) for row in rows]
+
+
+async def release_saga(tx: Transaction, record: SagaRecord, *, pause_s: float) -> None:
+    """Give a saga back, to be taken up again after `pause_s`."""
+    await tx.execute(QUERIES.release_saga, record.id, record.fence, pause_s)
+
+
+async def list_markers(tx: Transaction, saga_id: UUID) -> list[Marker]:
+    """The markers of a saga in the database of `tx`."""
+    rows = await tx.fetch(QUERIES.list_markers, saga_id)
+    return [Marker(r["step"], r["state"] == "undone", _loads(r["output"])) for r in rows]
+
+
+def parse_record(row: Mapping[str, Any]) -> SagaRecord:
+    """Read a row of the queries above."""
+    return SagaRecord(
+        id=row["id"],
+        name=row["name"],
+        state=SagaState(row["state"]),
+        input=_loads(row["input"]),
+        request_hash=row["request_hash"],
+        result=_loads(row["result"]),
+        error=_loads(row["error"]),
+        fence=row["fence"],
+        attempts=row["attempts"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        leased=row["leased"],
+        overdue=row["overdue"],
+    )
+
+
+def _loads(text: str | None) -> Json:
+    return None if text is None else json.loads(text)
+
+
+def _jsonb(value: Json) -> str:
+    return f"{literal(json.dumps(value, default=str, separators=(',', ':')))}::jsonb"

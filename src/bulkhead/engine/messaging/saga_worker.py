@@ -1,0 +1,149 @@
+"""Finds sagas that nobody works on any more and has them resumed.
+
+Two kinds are left behind by a crash: records whose lease has run out, and markers in another
+database whose record was never written (the steps of a first stage run side by side). The second
+kind is closed by writing a refused record under its id first, so that a late first step fails on
+it, and then taking the marker's step back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.errors import BulkheadError
+from bulkhead.engine.messaging.saga import DatabaseStep, Saga, StepItem
+from bulkhead.engine.messaging.saga_errors import SagaAbandoned, store_error
+from bulkhead.engine.messaging.saga_steps import Work
+from bulkhead.engine.messaging.saga_store import (
+    QUERIES,
+    SagaRecord,
+    Start,
+    claim_stale_sagas,
+    refuse_saga,
+)
+
+if TYPE_CHECKING:
+    from bulkhead.engine.messaging.saga_runner import SagaRunner
+
+SWEEP_S = 1.0
+BATCH_MAX = 20
+GRACE_S = 30.0
+RETENTION_DAYS = 30
+PRUNE_MAX = 5000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class SagaWorker:
+    """Resumes what was left behind in the databases of one application."""
+
+    runner: SagaRunner
+    sweep_s: float = SWEEP_S
+    grace_s: float = GRACE_S
+    """How much longer than its deadline a marker may lack its record."""
+    _task: asyncio.Task[None] | None = field(default=None)
+
+    def start(self) -> None:
+        """Sweep from now on, in the background."""
+        self._task = asyncio.create_task(self._loop())
+
+    async def stop(self) -> None:
+        """Stop sweeping; sagas in flight are left to their leases."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    async def run_once(self) -> int:
+        """Resume what is due now, and return how many sagas and markers that was."""
+        worked = 0
+        for home in self._homes():
+            records = await self._claim(home)
+            for record in records:
+                await self._resume(record)
+            worked += len(records)
+        for saga in self.runner.sagas.values():
+            for database in saga.databases:
+                worked += await self._settle(saga, database)
+        return worked
+
+    async def prune(self) -> int:
+        """Forget sagas and markers that ended long ago; return how many rows that was."""
+        pruned = 0
+        for database in self._databases():
+            for query in (QUERIES.prune_sagas, QUERIES.prune_markers):
+                async with self.runner.router.database(database).transaction(SERVICE) as tx:
+                    status = await tx.execute(query, RETENTION_DAYS, PRUNE_MAX)
+                pruned += int(status.split()[-1])
+        return pruned
+
+    async def _loop(self) -> None:
+        while True:
+            await asyncio.sleep(self.sweep_s)
+            try:
+                await self.run_once()
+            except BulkheadError as error:
+                log.debug("saga sweep: %s", error)
+            except Exception:
+                log.exception("saga sweep failed")
+
+    async def _claim(self, home: str) -> list[SagaRecord]:
+        names = [saga.name for saga in self.runner.sagas.values() if saga.home == home]
+        async with self.runner.router.database(home).transaction(SERVICE) as tx:
+            return await claim_stale_sagas(tx, names, self.runner.owner, BATCH_MAX)
+
+    async def _resume(self, record: SagaRecord) -> None:
+        try:
+            await self.runner.resume(record)
+        except Exception:
+            log.exception("saga %s (%s) could not be resumed", record.id, record.name)
+            await self.runner.postpone(record)
+
+    async def _settle(self, saga: Saga, database: str) -> int:
+        """Look after markers in `database` that are older than their saga may be."""
+        age_s = saga.deadline_s + self.grace_s
+        async with self.runner.router.database(database).transaction(SERVICE, read_only=True) as tx:
+            rows = await tx.fetch(QUERIES.list_unsettled, [saga.name], age_s, BATCH_MAX)
+        if not rows:
+            return 0
+        ids = {row["saga_id"] for row in rows}
+        states = await self._states(saga, ids)
+        for row in rows:
+            if row["saga_id"] not in states and database != saga.home:
+                await self._abandon(saga, database, row)
+        ended = [i for i in ids if states.get(i) not in ("running", "compensating", "needs_human")]
+        async with self.runner.router.database(database).transaction(SERVICE) as tx:
+            await tx.execute(QUERIES.settle_markers, ended)
+        return len(ended)
+
+    async def _states(self, saga: Saga, ids: Iterable[UUID]) -> dict[UUID, str]:
+        home = self.runner.router.database(saga.home)
+        async with home.transaction(SERVICE, read_only=True) as tx:
+            rows = await tx.fetch(QUERIES.list_states, list(ids))
+        return {row["id"]: row["state"] for row in rows}
+
+    async def _abandon(self, saga: Saga, database: str, row: Any) -> None:  # noqa: ANN401
+        saga_id, error = row["saga_id"], store_error(SagaAbandoned())
+        start = Start(saga, saga_id, None, "", self.runner.owner)
+        async with self.runner.router.database(saga.home).transaction(SERVICE) as tx:
+            if not await refuse_saga(tx, start, error):
+                return  # Its record arrived after all.
+        step = next(s for s in saga.steps if s.name == row["step"])
+        assert isinstance(step, DatabaseStep) and step.database == database, "markers stay home"  # noqa: PT018
+        await self.runner.steps.undo(saga, step, Work(StepItem(saga_id, None, error=error)))
+        log.info("saga %s had no record; step %s was taken back", saga_id, step.name)
+
+    def _homes(self) -> list[str]:
+        return list(dict.fromkeys(saga.home for saga in self.runner.sagas.values()))
+
+    def _databases(self) -> list[str]:
+        return list(
+            dict.fromkeys(name for saga in self.runner.sagas.values() for name in saga.databases)
+        )
