@@ -1,0 +1,35 @@
+"""Every failure has a code of its own, and the reference says what it means."""
+
+import string
+from collections import defaultdict
+
+import pytest
+from render_errors import PAGE, find_errors, render_page
+
+from bulkhead.engine.errors import BulkheadError
+
+ERRORS = find_errors()
+
+
+def test_every_code_belongs_to_one_class() -> None:
+    owners = defaultdict(list)
+    for error in ERRORS:
+        owners[error.code].append(error.__qualname__)
+    assert {code: names for code, names in owners.items() if len(names) > 1} == {}
+
+
+def test_the_reference_of_errors_is_current() -> None:
+    assert PAGE.read_text(encoding="utf-8") == render_page(ERRORS), (
+        "run: python tools/render_errors.py"
+    )
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.code)
+def test_an_error_says_what_happened(error: type[BulkheadError]) -> None:
+    assert error.code == error.code.lower()
+    assert error.code.replace("_", "").isalnum()
+    assert 400 <= error.status <= 599
+    text = (error.__doc__ or "").split("\n\n")[0].strip()
+    assert text.endswith("."), "the docstring is the message: a whole sentence"
+    # A malformed placeholder would leave the message unfilled without a word.
+    assert all(name != "" for _, name, _, _ in string.Formatter().parse(text))

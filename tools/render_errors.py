@@ -1,0 +1,78 @@
+"""Write docs/reference/errors.md from the error classes, or check that it is current.
+
+`python tools/render_errors.py` writes it; with `--check` the exit code is 1 when it is not what
+the code says.
+"""
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterator
+from http import HTTPStatus
+from itertools import groupby
+from pathlib import Path
+
+import bulkhead
+from bulkhead.engine.errors import BulkheadError
+
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "errors.md"
+
+HEAD = """\
+# Errors
+
+Every failure has a stable code. The HTTP API answers with `application/problem+json`, whose `code`
+is one of these, and the command line prints it. `bulkhead explain CODE` shows the same text.
+Words in braces are filled in with the details of the case.
+
+This page is written by `python tools/render_errors.py`.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check the page; return the exit code."""
+    page = render_page(find_errors())
+    if "--check" not in arguments:
+        PAGE.parent.mkdir(parents=True, exist_ok=True)
+        PAGE.write_text(page, encoding="utf-8")
+        return 0
+    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page:
+        return 0
+    print("docs/reference/errors.md is not current. Run: python tools/render_errors.py")
+    return 1
+
+
+def find_errors() -> list[type[BulkheadError]]:
+    """All error classes of the package, by status and code; imports every module."""
+    for module in pkgutil.walk_packages(bulkhead.__path__, "bulkhead."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    found = {error for error in _family(BulkheadError) if error.__module__.startswith("bulkhead.")}
+    return sorted(found, key=lambda error: (error.status, error.code, error.__qualname__))
+
+
+def render_page(errors: list[type[BulkheadError]]) -> str:
+    """Render the page: a section for each status, in it one for each code."""
+    parts = [HEAD]
+    for status, members in groupby(errors, key=lambda error: error.status):
+        parts.append(f"## {status} {HTTPStatus(status).phrase}\n")
+        parts += [_render_error(error) for error in members]
+    return "\n".join(parts)
+
+
+def _render_error(error: type[BulkheadError]) -> str:
+    lines = [f"### {error.code}", "", " ".join((error.__doc__ or "").split("\n\n")[0].split()), ""]
+    if error.hint:
+        lines += [f"What to do: {error.hint}", ""]
+    if error.retry_after_s is not None:
+        lines += [f"Worth repeating after {error.retry_after_s} s.", ""]
+    return "\n".join(lines)
+
+
+def _family(error: type[BulkheadError]) -> Iterator[type[BulkheadError]]:
+    yield error
+    for child in error.__subclasses__():
+        yield from _family(child)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
