@@ -4,9 +4,16 @@ The contract suite in `tests/integration/engine/drivers` is the definition of th
 driver is finished when it passes there.
 """
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
+
+from bulkhead.engine.errors import Invalid
+
+# PostgreSQL cuts names at 63 bytes; the longest suffix is `_service`.
+_NAME = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,54}")
+_RESERVED = frozenset({"postgres", "template0", "template1"})
 
 
 class Login(StrEnum):
@@ -22,25 +29,40 @@ class Login(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSpec:
-    """What a physical database shall be called and have."""
+    """What a physical database shall be called and have; raises Invalid for an unusable name."""
 
     name: str
     """The physical name on the server, for example `commerce_orders`; roles derive from it:
     `<name>_owner` (NOLOGIN), `<name>_client` and `<name>_service` (LOGIN, NOINHERIT)."""
     extensions: tuple[str, ...] = ()
     template: str | None = None
-    """A database of the same server to clone instead of an empty one."""
+    """A database of the same server to clone instead of an empty one; its objects keep their
+    owner, so a clone needs the `role_prefix` of its template."""
     verified_tls: bool = False
     """Whether a connection without verified TLS must be refused (loopback and sockets apart)."""
+    role_prefix: str | None = None
+    """What the names of the roles begin with where it is not `name`: a clone shares its template's
+    roles, so that cloning touches no role at all."""
+    login_prefix: str | None = None
+    """What the names of the two logins begin with where that is not the prefix of the owner: gives
+    a clone logins of its own, which can connect to no sibling."""
+
+    def __post_init__(self) -> None:
+        for name in (self.name, self.template, self.role_prefix, self.login_prefix):
+            if name is not None and (name in _RESERVED or not _NAME.fullmatch(name)):
+                raise Invalid(
+                    reason=f"'{name}' cannot name a database: use at most 55 lower-case letters, "
+                    "digits and underscores, and no name that PostgreSQL keeps for itself"
+                )
 
     @property
     def owner(self) -> str:
         """The role that owns the database and its objects; nobody logs in as it."""
-        return f"{self.name}_owner"
+        return f"{self.role_prefix or self.name}_owner"
 
     def login(self, login: Login) -> str:
-        """The login role for `login`."""
-        return f"{self.name}_{login.value}"
+        """The login role for `login`; ADMIN has none here, it is the server's administrator."""
+        return f"{self.login_prefix or self.role_prefix or self.name}_{login.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +99,25 @@ class Driver(Protocol):
         """Give up what `start` took; stops the server only when it is ours."""
 
     async def ensure_database(self, spec: DatabaseSpec) -> None:
-        """Create what is missing of the database, its roles, grants, schemas and shims."""
+        """Create what is missing of the database, its roles, grants, schemas and shims.
+
+        Raises DatabaseForeign for a database of that name that Bulkhead did not make, RoleForeign
+        for such a role, CapabilityMissing, TemplateUnusable or what `connect` raises.
+        """
 
     async def drop_database(self, spec: DatabaseSpec) -> None:
-        """Drop the database and its roles; nothing happens when there are none."""
+        """Drop the database, and its roles unless another database needs them.
+
+        Nothing happens when there are none. Raises DatabaseForeign.
+        """
+
+    async def seal_template(self, spec: DatabaseSpec) -> None:
+        """Let nobody connect any more, so that clones of the database never have to wait."""
 
     async def probe(self, spec: DatabaseSpec) -> Capabilities:
         """Try what the database can do."""
 
-    async def connect(self, spec: DatabaseSpec, login: Login, *, timeout_s: float) -> Any:  # noqa: ANN401, ASYNC109
+    async def connect(self, spec: DatabaseSpec, login: Login, *, timeout_s: float) -> Any:  # noqa: ANN401
         """Open a connection; raises ServerUnreachable, LoginRefused or DatabaseMissing."""
 
     def url(self, spec: DatabaseSpec, login: Login) -> str:

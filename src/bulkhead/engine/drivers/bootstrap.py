@@ -1,0 +1,241 @@
+"""What every database of ours has: roles, rights, schemas and the functions policies use.
+
+Written as a difference: the state is read first and only what is missing is done. So a repeat does
+nothing, a half-made database is finished, and cloning a template touches no role. Advisory locks
+that end with their transaction let several processes do this at once.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import asyncpg
+
+from bulkhead.engine.drivers.errors import (
+    CapabilityMissing,
+    DatabaseForeign,
+    TemplateUnusable,
+    translate,
+)
+from bulkhead.engine.drivers.protocol import DatabaseSpec, Login
+from bulkhead.engine.drivers.roles import ServerState, mark, plan_roles, read_state
+from bulkhead.engine.drivers.secret import Secret
+
+VERSION_MIN = 150000
+"""PostgreSQL 15: security_invoker views, and no CREATE for everybody in `public`."""
+VERSION_BUILTIN_LOCALE = 170000
+SEARCH_PATH = "public, extensions"
+LOCK_KEY = 0x62756C6B  # "bulk": one key, because these transactions take milliseconds.
+
+_SCRIPTS = resources.files(__package__)
+_PLACEHOLDER = re.compile(r""":(?:"(\w+)"|'(\w+)')""")
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseState:
+    """What the server's catalogue says about a database."""
+
+    owner: str
+    mark: str | None
+    is_template: bool
+    rights_complete: bool
+    """Whether both logins may connect, and nobody else."""
+    settings: frozenset[str]
+
+
+def render(file: str, **names: str) -> str:
+    """Load a script and fill in `:"name"` as an identifier and `:'name'` as a literal, as psql does."""
+    script = _SCRIPTS.joinpath(file).read_text(encoding="utf-8")
+
+    def fill(match: re.Match[str]) -> str:
+        identifier, literal = match.groups()
+        return quote_name(names[identifier]) if identifier else quote_text(names[literal])
+
+    return _PLACEHOLDER.sub(fill, script)
+
+
+def quote_name(name: str) -> str:
+    """Render an identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_text(text: str) -> str:
+    """Render a literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+async def ensure_roles(admin: Any, server: str, spec: DatabaseSpec, secret: Secret) -> ServerState:  # noqa: ANN401
+    """Create what is missing of the roles of `spec`; `admin` is connected to any database.
+
+    Raises RoleForeign, CapabilityMissing.
+    """
+    state = await read_state(admin, spec)
+    if state.version < VERSION_MIN:
+        raise CapabilityMissing(
+            server=server, capability="PostgreSQL 15 or later", remedy="Upgrade the server."
+        )
+    if not plan_roles(spec, state, server, secret):
+        return state
+    async with admin.transaction():
+        await admin.execute(f"select pg_advisory_xact_lock({LOCK_KEY})")
+        state = await read_state(admin, spec)
+        for statement in plan_roles(spec, state, server, secret):
+            try:
+                await admin.execute(statement.sql)
+            except asyncpg.InsufficientPrivilegeError as error:
+                raise CapabilityMissing(
+                    server=server, capability=statement.purpose, remedy=statement.remedy
+                ) from error
+    return state
+
+
+async def ensure_database(
+    admin: Any,  # noqa: ANN401
+    server: str,
+    spec: DatabaseSpec,
+    secret: Secret,
+    version: int,
+) -> bool:
+    """Create the database where it is missing, with its rights and its mark.
+
+    Returns whether it was cloned from a template and so has everything inside already. Raises
+    DatabaseForeign, TemplateUnusable.
+    """
+    cloned = False
+    state = await find_database(admin, spec)
+    if state is None:
+        cloned = await _create(admin, server, spec, version) and spec.template is not None
+        state = await find_database(admin, spec)
+        assert state is not None, "a database that was just created is there"
+    verify_ours(state, server, spec, secret)
+    if plan_database(spec, state, secret):
+        async with admin.transaction():
+            await admin.execute(f"select pg_advisory_xact_lock({LOCK_KEY})")
+            state = await find_database(admin, spec) or state
+            await admin.execute(";".join(plan_database(spec, state, secret)))
+    return cloned
+
+
+async def ensure_contents(admin: Any, server: str, spec: DatabaseSpec) -> None:  # noqa: ANN401
+    """Create what is missing inside; `admin` is connected to the database itself.
+
+    Raises CapabilityMissing for an extension that the server does not have.
+    """
+    rows = await admin.fetch("select name, installed_version from pg_available_extensions")
+    available = {row["name"]: row["installed_version"] is not None for row in rows}
+    for extension in spec.extensions:
+        if extension not in available:
+            raise CapabilityMissing(
+                server=server,
+                capability=f"the extension '{extension}'",
+                remedy="Install the package with it on the server.",
+            )
+    script = [render("database.sql", owner=spec.owner)]
+    if "uuid-ossp" not in available:
+        script.append(render("uuid_shim.sql", owner=spec.owner))
+    wanted = dict.fromkeys([*spec.extensions, *({"uuid-ossp"} & available.keys())])
+    script += [
+        f"create extension if not exists {quote_name(name)} schema extensions"
+        for name in wanted
+        if not available[name]
+    ]
+    async with admin.transaction():
+        await admin.execute(f"select pg_advisory_xact_lock({LOCK_KEY})")
+        await admin.execute(";".join(script))
+
+
+async def find_database(admin: Any, spec: DatabaseSpec) -> DatabaseState | None:  # noqa: ANN401
+    """Read the state of the database, None when there is none."""
+    row: Mapping[str, Any] | None = await admin.fetchrow(
+        render("database_state.sql"),
+        spec.name,
+        [spec.login(Login.CLIENT), spec.login(Login.SERVICE)],
+    )
+    if row is None:
+        return None
+    return DatabaseState(
+        owner=row["owner"],
+        mark=row["mark"],
+        is_template=row["is_template"],
+        rights_complete=row["rights_complete"],
+        settings=frozenset(row["settings"]),
+    )
+
+
+def verify_ours(state: DatabaseState, server: str, spec: DatabaseSpec, secret: Secret) -> None:
+    """Raise DatabaseForeign unless Bulkhead, with this secret, made the database.
+
+    Between its creation and its mark, a database is known by its owner, which is marked already.
+    """
+    if state.mark == mark(secret) or (state.mark is None and state.owner == spec.owner):
+        return
+    reason = "something else made it"
+    if state.mark is not None and state.mark.startswith("bulkhead "):
+        reason = "it was made with another secret.key"
+    raise DatabaseForeign(server=server, database=spec.name, reason=reason)
+
+
+def plan_database(spec: DatabaseSpec, state: DatabaseState, secret: Secret) -> list[str]:
+    """What is missing around the database, as statements."""
+    name = quote_name(spec.name)
+    logins = ", ".join(quote_name(spec.login(login)) for login in (Login.CLIENT, Login.SERVICE))
+    statements = []
+    if not state.rights_complete:
+        statements += [
+            f"revoke all on database {name} from public",
+            f"grant connect on database {name} to {logins}",
+        ]
+    if f"search_path={SEARCH_PATH}" not in state.settings:
+        statements.append(f"alter database {name} set search_path = {SEARCH_PATH}")
+    if state.mark is None:
+        statements.append(f"comment on database {name} is {quote_text(mark(secret))}")
+    return statements
+
+
+async def _create(admin: Any, server: str, spec: DatabaseSpec, version: int) -> bool:  # noqa: ANN401
+    """Create the database; False when another process was faster."""
+    if spec.template is not None:
+        await _verify_template(admin, server, spec)
+        source = f"template {quote_name(spec.template)} strategy wal_log"
+    elif version >= VERSION_BUILTIN_LOCALE:
+        source = (
+            "template template0 encoding 'UTF8' strategy wal_log "
+            "locale_provider builtin builtin_locale 'C.UTF-8'"
+        )
+    else:
+        source = "template template0 encoding 'UTF8' strategy wal_log lc_collate 'C'"
+    try:
+        await admin.execute(
+            f"create database {quote_name(spec.name)} owner {quote_name(spec.owner)} {source}"
+        )
+    except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
+        return False
+    except asyncpg.ObjectInUseError as error:
+        raise TemplateUnusable(
+            database=spec.name, template=spec.template, reason="somebody is connected to it"
+        ) from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise CapabilityMissing(
+            server=server,
+            capability="the right to create databases",
+            remedy="Give the role of the DSN CREATEDB.",
+        ) from error
+    except asyncpg.PostgresError as error:
+        raise translate(error) from error
+    return True
+
+
+async def _verify_template(admin: Any, server: str, spec: DatabaseSpec) -> None:  # noqa: ANN401
+    owner = await admin.fetchval(
+        "select pg_get_userbyid(datdba) from pg_database where datname = $1", spec.template
+    )
+    if owner is None:
+        reason = f"there is no such database on {server}"
+    elif owner != spec.owner:
+        prefix = owner.removesuffix("_owner")
+        reason = f"what is in it belongs to '{owner}', so give the clone role_prefix='{prefix}'"
+    else:
+        return
+    raise TemplateUnusable(database=spec.name, template=spec.template, reason=reason)

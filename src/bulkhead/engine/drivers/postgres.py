@@ -1,0 +1,155 @@
+"""Any PostgreSQL server that a DSN leads to."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from bulkhead.engine.drivers.bootstrap import (
+    ensure_contents,
+    ensure_database,
+    ensure_roles,
+    find_database,
+    quote_name,
+    verify_ours,
+)
+from bulkhead.engine.drivers.endpoint import Endpoint, open_connection, parse_dsn
+from bulkhead.engine.drivers.errors import DatabaseMissing, translate
+from bulkhead.engine.drivers.probe import probe_database
+from bulkhead.engine.drivers.protocol import Capabilities, DatabaseSpec, Login
+from bulkhead.engine.drivers.roles import mark, read_state
+from bulkhead.engine.drivers.secret import Secret
+
+CONNECT_TIMEOUT_S = 10.0
+
+
+class PostgresDriver:
+    """A server that somebody else runs; implements `Driver`.
+
+    The DSN's login needs CREATEROLE and CREATEDB, but need not be a superuser as long as a role
+    `service_role` with BYPASSRLS exists that it may grant. Passwords of our logins follow from
+    `secret`. Opens connections of its own for each task and keeps none.
+    """
+
+    def __init__(self, dsn: str | Endpoint, secret: bytes | Secret) -> None:
+        """Raises ConfigurationInvalid for a DSN that is not acceptable."""
+        self.endpoint = parse_dsn(dsn) if isinstance(dsn, str) else dsn
+        self._secret = secret if isinstance(secret, Secret) else Secret(secret)
+
+    @property
+    def server(self) -> str:
+        """Host and port."""
+        return self.endpoint.name
+
+    async def start(self) -> None:
+        """Check that the server answers; raises ServerUnreachable, LoginRefused, TlsRequired."""
+        async with self._administer(None):
+            pass
+
+    async def stop(self) -> None:
+        """Do nothing: the server is not ours."""
+
+    async def ensure_database(self, spec: DatabaseSpec) -> None:
+        """Create what is missing of the database, its roles, grants, schemas and shims."""
+        async with self._administer(None, spec) as admin:
+            state = await ensure_roles(admin, self.server, spec, self._secret)
+            cloned = await ensure_database(admin, self.server, spec, self._secret, state.version)
+        if not cloned:
+            async with self._administer(spec.name, spec) as admin:
+                await ensure_contents(admin, self.server, spec)
+
+    async def seal_template(self, spec: DatabaseSpec) -> None:
+        """Let nobody connect any more, so that clones of the database never have to wait."""
+        async with self._administer(None, spec) as admin:
+            state = await find_database(admin, spec)
+            if state is None:
+                raise DatabaseMissing(server=self.server, database=spec.name)
+            verify_ours(state, self.server, spec, self._secret)
+            await admin.execute(
+                f"alter database {quote_name(spec.name)} with allow_connections false"
+            )
+            await admin.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1",
+                spec.name,
+            )
+
+    async def drop_database(self, spec: DatabaseSpec) -> None:
+        """Drop the database, and its roles unless another database needs them."""
+        async with self._administer(None, spec) as admin:
+            state = await find_database(admin, spec)
+            if state is not None:
+                verify_ours(state, self.server, spec, self._secret)
+                await admin.execute(f"drop database if exists {quote_name(spec.name)} with (force)")
+            roles = (await read_state(admin, spec)).roles
+            own = {f"{spec.name}_{word}" for word in ("client", "service", "owner")}
+            for name in sorted(own & roles.keys()):
+                if roles[name].mark == mark(self._secret):
+                    await _drop_role(admin, name)
+
+    async def probe(self, spec: DatabaseSpec) -> Capabilities:
+        """Try what the database can do; takes about a tenth of a second."""
+        async with (
+            self._administer(spec.name, spec) as admin,
+            self._administer(spec.name, spec) as other,
+        ):
+            client = await self.connect(spec, Login.CLIENT, timeout_s=CONNECT_TIMEOUT_S)
+            try:
+                return await probe_database(admin, other, client, spec)
+            finally:
+                client.terminate()
+
+    async def connect(self, spec: DatabaseSpec, login: Login, *, timeout_s: float) -> Any:  # noqa: ANN401
+        """Open an asyncpg connection; json and jsonb travel as text, numeric as Decimal.
+
+        Raises ServerUnreachable, LoginRefused, DatabaseMissing, TooManyConnections, TlsRequired.
+        """
+        user, password = self._credentials(spec, login)
+        return await open_connection(
+            self.endpoint,
+            user=user,
+            password=password,
+            database=spec.name,
+            verified=spec.verified_tls,
+            timeout_s=timeout_s,
+        )
+
+    def url(self, spec: DatabaseSpec, login: Login) -> str:
+        """A libpq URL for other programs; holds the password."""
+        user, password = self._credentials(spec, login)
+        return self.endpoint.url(
+            user=user, password=password, database=spec.name, verified=spec.verified_tls
+        )
+
+    def _credentials(self, spec: DatabaseSpec, login: Login) -> tuple[str, str]:
+        if login is Login.ADMIN:
+            return self.endpoint.user, self.endpoint.password
+        role = spec.login(login)
+        return role, self._secret.password(role)
+
+    @asynccontextmanager
+    async def _administer(
+        self, database: str | None, spec: DatabaseSpec | None = None
+    ) -> AsyncIterator[Any]:
+        """A connection of the administrator, None meaning the maintenance database."""
+        connection = await open_connection(
+            self.endpoint,
+            user=self.endpoint.user,
+            password=self.endpoint.password,
+            database=database or self.endpoint.database,
+            verified=spec is not None and spec.verified_tls,
+            timeout_s=CONNECT_TIMEOUT_S,
+        )
+        try:
+            yield connection
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise translate(error) from error
+        finally:
+            connection.terminate()
+
+
+async def _drop_role(admin: Any, name: str) -> None:  # noqa: ANN401
+    try:
+        await admin.execute(f"drop role if exists {quote_name(name)}")
+    except asyncpg.DependentObjectsStillExistError:
+        return  # A clone still uses it.
