@@ -83,3 +83,11 @@ class StoredRefusal(BulkheadError):
 def store_error(error: BulkheadError) -> dict[str, Any]:
     """The error as a JSON value from which `StoredRefusal` gives the same answer again."""
     return {**error.to_json(), "status": error.status}
+
+
+def is_transient(error: BulkheadError) -> bool:
+    """Whether trying again later may help: a database is away, or gave way to another."""
+    return error.status in _TRANSIENT
+
+
+_TRANSIENT = (503, 504)

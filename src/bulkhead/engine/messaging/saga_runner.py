@@ -38,6 +38,7 @@ from bulkhead.engine.messaging.saga_errors import (
     SagaPending,
     SagaUnknown,
     StoredRefusal,
+    is_transient,
     store_error,
 )
 from bulkhead.engine.messaging.saga_steps import SagaRepeated, StepRunner, StepUndone, Work
@@ -213,8 +214,8 @@ class SagaRunner:
         """Fill in what the steps that ran returned; True when any of them was taken back."""
         try:
             markers = await self.steps.markers(run.saga, run.saga_id)
-        except Unavailable:
-            raise SagaPending(saga_id=run.saga_id) from None
+        except BulkheadError as error:
+            raise SagaPending(saga_id=run.saga_id) from error
         run.outputs = {name: output for name, (undone, output) in markers.items() if not undone}
         return any(undone for undone, _ in markers.values())
 
@@ -278,10 +279,10 @@ class SagaRunner:
                 # After a lost reply the record may be our own.
                 found = await self.steps.marker(step, run.saga_id) if tries else None
                 return error if found is None or found[0] else found[1]
-            except Unavailable:
-                await asyncio.sleep(PAUSE_S * 2**tries)
             except BulkheadError as error:
-                return error
+                if not is_transient(error):
+                    return error
+                await asyncio.sleep(PAUSE_S * 2**tries)
         if first and run.start is not None:
             return Unavailable(what=f"Database '{step.database}'")
         return SagaPending(saga_id=run.saga_id)
@@ -303,7 +304,7 @@ class SagaRunner:
     async def _compensate(self, run: Run, error: BulkheadError) -> None:
         """Take back every step, the last first, and close those that never ran."""
         stored = store_error(error)
-        if run.start is not None and isinstance(error, Unavailable):
+        if run.start is not None and is_transient(error):
             raise error  # Nothing is known to be written; what is, the worker takes back.
         first = run.saga.stages[0][0]
         try:
@@ -313,9 +314,11 @@ class SagaRunner:
                 await self._undo_home(run, stored)
             else:
                 await self._record_refusal(run, stored)
-        except (Unavailable, RaisedBySql):
+        except (SagaPending, SagaRepeated):
+            raise
+        except BulkheadError as failure:
             # A database is away, or another worker has moved the fence: somebody ends it later.
-            raise SagaPending(saga_id=run.saga_id) from None
+            raise SagaPending(saga_id=run.saga_id) from failure
 
     async def _undo_away(self, run: Run, step: Step, error: Mapping[str, Json]) -> None:
         if isinstance(step, ExternalStep):
@@ -353,7 +356,7 @@ class SagaRunner:
                     )
                 else:
                     await tx.execute(QUERIES.release_saga, run.saga_id, run.fence, pause_s)
-        except Unavailable:
+        except BulkheadError:
             return  # Its lease runs out by itself.
 
 
@@ -371,4 +374,4 @@ def _rank(error: BulkheadError) -> int:
     for rank, kind in enumerate(order):
         if isinstance(error, kind):
             return rank
-    return len(order) + isinstance(error, SagaPending | Unavailable)
+    return len(order) + (isinstance(error, SagaPending) or is_transient(error))

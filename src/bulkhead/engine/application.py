@@ -1,0 +1,69 @@
+"""An application as the engine, the web layer and the command line see it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bulkhead.engine.messaging.saga import Saga
+from bulkhead.engine.messaging.subscription import Subscription
+from bulkhead.engine.topology import Topology
+
+if TYPE_CHECKING:
+    from bulkhead.engine.monitoring.invariant import Invariant
+    from bulkhead.engine.settings import Settings
+    from bulkhead.engine.system import System
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something that is done again and again while the application runs."""
+
+    name: str
+    every_s: float
+    run: Callable[[System], Awaitable[object]]
+    """Repeatable, and safe when several processes do it at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationFolder:
+    """Migrations that a capability brings into one of the application's databases."""
+
+    namespace: str
+    database: str
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """What an application adds to a running server."""
+
+    routers: Sequence[object] = ()
+    """FastAPI routers; the engine does not look inside."""
+    workers: Sequence[Callable[[], Awaitable[None]]] = ()
+    """Endless coroutines, cancelled when the server stops."""
+    notes: Sequence[str] = ()
+    """Lines that `bulkhead up` shows under the application's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """All that others may import of an application: what it declares and how it is mounted."""
+
+    name: str
+    title: str
+    topology: Topology
+    subscriptions: tuple[Subscription, ...] = ()
+    outside: Callable[[Settings], Any] = lambda _: None
+    """Builds the adapters to the outside world, such as a payment provider."""
+    sagas: Callable[[Any], tuple[Saga, ...]] = lambda _: ()
+    """Builds the sagas upon those adapters."""
+    jobs: tuple[Job, ...] = ()
+    invariants: tuple[Invariant, ...] = ()
+    migrations: tuple[MigrationFolder, ...] = field(default=())
+    """Those of capabilities; the application's own stand in its topology."""
+    mount: Callable[[System], Mounted] | None = None
+    load_sample: Callable[[System], Awaitable[Sequence[str]]] | None = None
+    """Loads sample data once, and returns lines that tell a person what there is to try."""
