@@ -1,0 +1,1 @@
+"""Migrations: plain SQL files, planned purely, applied in one transaction per database."""
