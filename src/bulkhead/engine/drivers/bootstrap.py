@@ -46,7 +46,7 @@ class DatabaseState:
 
 
 def render(file: str, **names: str) -> str:
-    """Load a script and fill in `:"name"` as an identifier and `:'name'` as a literal, as psql does."""
+    """Load a script; `:"name"` becomes an identifier and `:'name'` a literal, as in psql."""
     script = _SCRIPTS.joinpath(file).read_text(encoding="utf-8")
 
     def fill(match: re.Match[str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 import asyncpg
+from asyncpg.connect_utils import SessionAttribute
 
 from bulkhead.engine.drivers.errors import TlsRequired, translate_connect
 from bulkhead.engine.errors import ConfigurationInvalid
@@ -126,7 +127,7 @@ def parse_dsn(dsn: str) -> Endpoint:
     )
 
 
-async def open_connection(  # noqa: PLR0913
+async def open_connection(
     endpoint: Endpoint,
     *,
     user: str,
@@ -146,7 +147,7 @@ async def open_connection(  # noqa: PLR0913
             ssl=_context(endpoint, endpoint.tls_for(verified=verified)),
             direct_tls=False,
             timeout=timeout_s,
-            target_session_attrs="any",
+            target_session_attrs=SessionAttribute.any,
             server_settings={"application_name": APPLICATION_NAME},
         )
     except (OSError, EOFError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -161,7 +162,7 @@ def _invalid(reason: str) -> ConfigurationInvalid:
 
 def _text(what: str, quoted: str) -> str:
     text = unquote(quoted, errors="replace")
-    if not text.isprintable() or "/" in text and what == "the database":
+    if not text.isprintable() or ("/" in text and what == "the database"):
         raise _invalid(f"{what} has characters that no name has")
     return text
 

@@ -104,7 +104,7 @@ class PostgresDriver:
 
         Raises ServerUnreachable, LoginRefused, DatabaseMissing, TooManyConnections, TlsRequired.
         """
-        user, password = self._credentials(spec, login)
+        user, password = self.credentials(spec, login)
         return await open_connection(
             self.endpoint,
             user=user,
@@ -116,12 +116,13 @@ class PostgresDriver:
 
     def url(self, spec: DatabaseSpec, login: Login) -> str:
         """A libpq URL for other programs; holds the password."""
-        user, password = self._credentials(spec, login)
+        user, password = self.credentials(spec, login)
         return self.endpoint.url(
             user=user, password=password, database=spec.name, verified=spec.verified_tls
         )
 
-    def _credentials(self, spec: DatabaseSpec, login: Login) -> tuple[str, str]:
+    def credentials(self, spec: DatabaseSpec, login: Login) -> tuple[str, str]:
+        """The role of `login` and its password."""
         if login is Login.ADMIN:
             return self.endpoint.user, self.endpoint.password
         role = spec.login(login)

@@ -90,10 +90,11 @@ def plan_roles(
 
 
 def _plan_shared(state: ServerState) -> list[Statement]:
-    plan = []
-    for name in ("anon", "authenticated"):
-        if name not in state.roles:
-            plan.append(_creates(f"create role {name} nologin noinherit"))
+    plan = [
+        _creates(f"create role {name} nologin noinherit")
+        for name in ("anon", "authenticated")
+        if name not in state.roles
+    ]
     remedy = (
         "Have a superuser run: create role service_role nologin noinherit bypassrls; "
         "grant service_role to <the role of the DSN> with admin option;"
