@@ -1,0 +1,1 @@
+"""The orders database: orders, payments, deliveries, coupons, returns and tickets."""

@@ -1,0 +1,1 @@
+"""The products database: catalogue, stock, reviews, carts and search."""

@@ -1,0 +1,1 @@
+"""What the lines of an order cost right now."""

@@ -1,0 +1,1 @@
+"""The users database: profiles, addresses, preferences, sessions and activity."""
