@@ -20,7 +20,7 @@ from bulkhead.engine.connections.router import Placement, Router
 from bulkhead.engine.drivers.embedded import EmbeddedDriver
 from bulkhead.engine.drivers.postgres import PostgresDriver
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Driver, Login
-from bulkhead.engine.drivers.secret import load_secret
+from bulkhead.engine.drivers.secret import Secret
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.ids import new_id
 from bulkhead.engine.messaging.outbox import Outbox
@@ -169,7 +169,7 @@ def place(application: Application, settings: Settings) -> tuple[Placement, ...]
     for database in application.topology.deploy_order:
         url = settings.database_urls.get(f"{application.name}.{database.name}")
         if url is not None:
-            driver: Driver = PostgresDriver(url, load_secret(settings.home))
+            driver: Driver = PostgresDriver(url, _secret(settings))
         else:
             shared = shared or _shared_driver(settings)
             driver = shared
@@ -211,13 +211,19 @@ def migration_sets(application: Application, database: str) -> list[MigrationSet
         if folder.database == database
     ]
     home = application.topology.database(database)
-    return [*sets, load_migrations(application.name, home.migrations)]
+    return [*sets, load_migrations(application.name, home.migrations, mirrored=True)]
 
 
 def _shared_driver(settings: Settings) -> Driver:
     if settings.server_url is not None:
-        return PostgresDriver(settings.server_url, load_secret(settings.home))
+        return PostgresDriver(settings.server_url, _secret(settings))
     return EmbeddedDriver(settings.home)
+
+
+def _secret(settings: Settings) -> Secret:
+    path = settings.home / "secret.key"
+    settings.home.mkdir(parents=True, exist_ok=True)
+    return Secret.load(path) or Secret.create(path)
 
 
 def _owner() -> str:

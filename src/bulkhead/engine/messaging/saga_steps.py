@@ -10,7 +10,6 @@ from uuid import UUID
 
 from bulkhead.engine import failpoints
 from bulkhead.engine.connections.claims import SERVICE
-from bulkhead.engine.drivers.errors import UniqueViolated
 from bulkhead.engine.errors import BulkheadError, Unavailable
 from bulkhead.engine.messaging.saga import (
     DatabaseStep,
@@ -26,6 +25,7 @@ from bulkhead.engine.messaging.saga import (
     point,
 )
 from bulkhead.engine.messaging.saga_batch import Batcher
+from bulkhead.engine.messaging.saga_errors import is_transient
 from bulkhead.engine.messaging.saga_store import (
     Start,
     begin_sagas,
@@ -140,11 +140,11 @@ class StepRunner:
     ) -> list[Json | BulkheadError | BaseException]:
         try:
             return await self._transact(saga, step, works)
-        except UniqueViolated as error:
+        except BulkheadError as error:
+            if is_transient(error):
+                raise
             if len(works) == 1:
-                return [await self._after_repeat(saga, step, works[0], error)]
-        except Unavailable:
-            raise
+                return [await self._explain(step, works[0], error)]
         except Exception:
             if len(works) == 1:
                 raise
@@ -173,14 +173,14 @@ class StepRunner:
                 _write_records(tx, saga, step, taken)
         return outcomes
 
-    async def _after_repeat(
-        self, saga: Saga, step: DatabaseStep, work: Work, error: UniqueViolated
+    async def _explain(
+        self, step: DatabaseStep, work: Work, error: BulkheadError
     ) -> Json | BulkheadError:
-        """Tell a repeated saga or step from a genuine conflict in the step's own rows."""
-        constraint = error.details.get("constraint")
-        if constraint == "sagas_pkey":
-            return SagaRepeated()
+        """Tell a saga or step that has been recorded before from a failure of the step itself."""
         found = await self.marker(step, work.item.saga_id)
+        if work.start is not None:
+            recorded = getattr(error, "constraint", None) == "sagas_pkey"
+            return SagaRepeated() if recorded or found is not None else error
         if found is None:
             return error
         undone, output = found

@@ -106,25 +106,6 @@ def finish_sagas(
     )
 
 
-def complete_from_outside(
-    tx: Transaction, saga: Saga, saga_id: UUID, step: str, output: Json, result: Json
-) -> None:
-    """Let another transaction of the coordinating database do the last step of a saga.
-
-    For a webhook that arrives before the reply to the call: whoever is second finds the marker
-    and the answer. Does nothing when the saga has ended already.
-    """
-    tx.at_commit(
-        "insert into bulkhead.saga_steps(saga_id,step,saga,state,output)"
-        f"values('{saga_id}',{literal(step)},{literal(saga.name)},'done',{_jsonb(output)})"
-        "on conflict do nothing"
-    )
-    tx.at_commit(
-        f"update bulkhead.sagas set state='completed',result={_jsonb(result)},owner=null,"
-        f"updated_at=now() where id='{saga_id}' and state='running'"
-    )
-
-
 async def undo_once(tx: Transaction, saga: Saga, step: str, saga_id: UUID) -> Marker | None:
     """Mark a step undone for good; return its marker when it had been done until now."""
     # Two statements, because the second must see a marker that was committed during the first.
