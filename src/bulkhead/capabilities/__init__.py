@@ -1,0 +1,1 @@
+"""What several applications need and none owns: identities, payments, the audit trail."""

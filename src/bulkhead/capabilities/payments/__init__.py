@@ -1,0 +1,1 @@
+"""Charging and refunding through a payment company, and believing its webhooks."""
