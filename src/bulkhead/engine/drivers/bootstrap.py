@@ -39,7 +39,8 @@ class DatabaseState:
 
     owner: str
     mark: str | None
-    is_template: bool
+    is_sealed: bool
+    """Whether it is a template to which nobody may connect."""
     rights_complete: bool
     """Whether both logins may connect, and nobody else."""
     settings: frozenset[str]
@@ -100,13 +101,13 @@ async def ensure_database(
 ) -> bool:
     """Create the database where it is missing, with its rights and its mark.
 
-    Returns whether it was cloned from a template and so has everything inside already. Raises
-    DatabaseForeign, TemplateUnusable.
+    Returns whether everything inside is there already: in a clone, and in a sealed template.
+    Raises DatabaseForeign, TemplateUnusable.
     """
-    cloned = False
+    complete = False
     state = await find_database(admin, spec)
     if state is None:
-        cloned = await _create(admin, server, spec, version) and spec.template is not None
+        complete = await _create(admin, server, spec, version) and spec.template is not None
         state = await find_database(admin, spec)
         assert state is not None, "a database that was just created is there"
     verify_ours(state, server, spec, secret)
@@ -115,7 +116,7 @@ async def ensure_database(
             await admin.execute(f"select pg_advisory_xact_lock({LOCK_KEY})")
             state = await find_database(admin, spec) or state
             await admin.execute(";".join(plan_database(spec, state, secret)))
-    return cloned
+    return complete or state.is_sealed
 
 
 async def ensure_contents(admin: Any, server: str, spec: DatabaseSpec) -> None:  # noqa: ANN401
@@ -158,7 +159,7 @@ async def find_database(admin: Any, spec: DatabaseSpec) -> DatabaseState | None:
     return DatabaseState(
         owner=row["owner"],
         mark=row["mark"],
-        is_template=row["is_template"],
+        is_sealed=row["is_sealed"],
         rights_complete=row["rights_complete"],
         settings=frozenset(row["settings"]),
     )

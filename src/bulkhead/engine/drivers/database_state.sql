@@ -2,7 +2,7 @@
 select
   pg_get_userbyid(d.datdba)::text as owner,
   shobj_description(d.oid, 'pg_database') as mark,
-  d.datistemplate as is_template,
+  not d.datallowconn as is_sealed,
   d.datacl is not null
     and not exists (
       select 1

@@ -6,6 +6,7 @@ it, and if the owner dies without stopping it, the next one takes the running se
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ class EmbeddedDriver:
         self._durable = durable
         self._cache = cache
         self._lock: int | None = None
+        self._starting = asyncio.Lock()
         self._postmaster: Postmaster | None = None
         self._address: Address | None = None
         self._inner: PostgresDriver | None = None
@@ -89,19 +91,9 @@ class EmbeddedDriver:
         """
         if fcntl is None:
             raise InstallationUnusable(reason="Windows is not supported; use WSL or a server URL")
-        self.home.create()
-        deadline_s = monotonic_s() + ATTACH_TIMEOUT_S
-        while True:
-            if self._take_lock():
-                await self._own()
-                return
-            if await self._attach():
-                return
-            if monotonic_s() > deadline_s:
-                raise ServerUnreachable(
-                    server=self.server, reason="another process owns it, but it does not answer"
-                )
-            await asyncio.sleep(POLL_S)
+        async with self._starting:
+            self.home.create()
+            await self._own_or_attach()
 
     async def stop(self) -> None:
         """Stop the server if this driver owns it."""
@@ -119,9 +111,9 @@ class EmbeddedDriver:
         """Create what is missing of the database, its roles, grants, schemas and shims."""
         await self._driver.ensure_database(spec)
 
-    async def seal_template(self, spec: DatabaseSpec) -> None:
-        """Let nobody connect any more, so that clones of the database never have to wait."""
-        await self._driver.seal_template(spec)
+    async def seal_template(self, spec: DatabaseSpec, *, sealed: bool = True) -> None:
+        """Let nobody connect, so that clones never have to wait; or let them connect again."""
+        await self._driver.seal_template(spec, sealed=sealed)
 
     async def drop_database(self, spec: DatabaseSpec) -> None:
         """Drop the database, and its roles unless another database needs them."""
@@ -132,21 +124,39 @@ class EmbeddedDriver:
         return await self._driver.probe(spec)
 
     async def connect(self, spec: DatabaseSpec, login: Login, *, timeout_s: float) -> Any:  # noqa: ANN401
-        """Open a connection over the Unix socket."""
+        """Open a connection over the Unix socket; starts our own server again if it has died."""
+        try:
+            return await self._driver.connect(spec, login, timeout_s=timeout_s)
+        except ServerUnreachable:
+            if self._postmaster is None or self._postmaster.is_alive:
+                raise
+        await self.start()
         return await self._driver.connect(spec, login, timeout_s=timeout_s)
 
     def url(self, spec: DatabaseSpec, login: Login) -> str:
         """A libpq URL over TCP for other programs; holds the password."""
-        user, password = self._driver.credentials(spec, login)
-        assert self._address is not None, "a started driver has an address"
-        tcp = Endpoint("127.0.0.1", self._address.port, user, password)
-        return tcp.url(user=user, password=password, database=spec.name)
+        session = self._driver.session(spec, login)
+        return replace(self._driver.endpoint, host="127.0.0.1").url(session)
 
     @property
     def _driver(self) -> PostgresDriver:
         if self._inner is None:
             raise ServerUnreachable(server=self.server, reason="it was not started")
         return self._inner
+
+    async def _own_or_attach(self) -> None:
+        deadline_s = monotonic_s() + ATTACH_TIMEOUT_S
+        while True:
+            if self._take_lock():
+                await self._own()
+                return
+            if await self._attach():
+                return
+            if monotonic_s() > deadline_s:
+                raise ServerUnreachable(
+                    server=self.server, reason="another process owns it, but it does not answer"
+                )
+            await asyncio.sleep(POLL_S)
 
     async def _own(self) -> None:
         """Bring the server up under our lock, which is given back when that fails."""
@@ -159,7 +169,7 @@ class EmbeddedDriver:
             raise
 
     async def _bring_up(self) -> None:
-        secret = self.home.load_secret() or Secret.create(self.home.secret)
+        secret = self.home.ensure_secret()
         account = choose_account(self.home.data, self.home.path)
         installation = installation_for(account, cache=self._cache)
         await asyncio.to_thread(
@@ -190,12 +200,7 @@ class EmbeddedDriver:
         endpoint = _endpoint(address, secret)
         try:
             connection = await open_connection(
-                endpoint,
-                user=endpoint.user,
-                password=endpoint.password,
-                database=endpoint.database,
-                verified=False,
-                timeout_s=CHECK_TIMEOUT_S,
+                endpoint, endpoint.administrator(), timeout_s=CHECK_TIMEOUT_S
             )
         except LoginRefused as error:
             raise SecretUnusable(
@@ -216,7 +221,7 @@ class EmbeddedDriver:
         if self._lock is not None:
             return True
         try:
-            descriptor = os.open(self.home.lock, os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = self.home.open_file(self.home.lock, 0)
         except OSError as error:
             raise DataUnusable(
                 path=str(self.home.path),

@@ -82,10 +82,23 @@ class Home:
         try:
             self.path.mkdir(mode=mode, parents=True, exist_ok=True)
             self.log.parent.mkdir(mode=0o700, exist_ok=True)
+            self.share(self.log.parent)
         except OSError as error:
             raise DataUnusable(
                 path=str(self.path), reason=f"{error.strerror}", remedy="Set BULKHEAD_HOME."
             ) from error
+
+    def share(self, path: Path) -> None:
+        """Give what root makes in somebody's folder to that somebody."""
+        if os.geteuid() == 0:
+            status = self.path.stat()
+            os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
+
+    def open_file(self, path: Path, flags: int) -> int:
+        """Open a private file for writing, making it if need be; returns its descriptor."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | flags, 0o600)
+        self.share(path)
+        return descriptor
 
     def find_address(self) -> Address | None:
         """The address the server listens or last listened on, None before the first start."""
@@ -99,13 +112,17 @@ class Home:
         """Remember where the server listens, for whoever wants to attach."""
         draft = self.path / ".server.json.new"
         draft.write_text(json.dumps(asdict(address)) + "\n", encoding="utf-8")
+        self.share(draft)
         draft.rename(self.path / "server.json")
 
-    def load_secret(self) -> Secret | None:
-        """The secret; raises SecretUnusable when there is data that needs one and it is gone."""
+    def ensure_secret(self) -> Secret:
+        """The secret, made if need be; raises SecretUnusable when it is gone but data is there."""
         secret = Secret.load(self.secret)
         if secret is None and self.data.exists():
             raise SecretUnusable(path=str(self.secret), reason="it is missing, and there is data")
+        if secret is None:
+            secret = Secret.create(self.secret)
+            self.share(self.secret)
         return secret
 
 

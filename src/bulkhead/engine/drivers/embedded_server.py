@@ -94,7 +94,7 @@ async def start_server(
         address = home.find_address()
         if address is not None and await _adopt(running, address, check):
             return running, address
-        await stop_server(running)
+        await kill_server(running)
     log = ""
     await _clear_leftovers(home)
     address = _next_address(home, account)
@@ -120,8 +120,12 @@ async def start_server(
 async def stop_server(postmaster: Postmaster) -> None:
     """Stop fast, which rolls transactions back and writes a checkpoint; else at once."""
     postmaster.send(signal.SIGINT)
-    if await postmaster.wait(FAST_TIMEOUT_S):
-        return
+    if not await postmaster.wait(FAST_TIMEOUT_S):
+        await kill_server(postmaster)
+
+
+async def kill_server(postmaster: Postmaster) -> None:
+    """Stop a server that does not listen to reason; the next start recovers from its WAL."""
     postmaster.send(signal.SIGQUIT)
     if await postmaster.wait(IMMEDIATE_TIMEOUT_S):
         return
@@ -243,7 +247,7 @@ def _spawn(
 ) -> Postmaster:
     rotate_log(home)
     directory = os.open(home.data, os.O_RDONLY)
-    log = os.open(home.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    log = home.open_file(home.log, os.O_APPEND)
     try:
         process = subprocess.Popen(  # noqa: S603
             [

@@ -35,6 +35,17 @@ class Tls(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """Who connects to which database of an endpoint."""
+
+    user: str
+    password: str = field(repr=False)
+    database: str
+    verified: bool = False
+    """Whether the database asks for verified TLS whatever the endpoint says."""
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """A server and the administrator's login there."""
 
@@ -74,9 +85,13 @@ class Endpoint:
             return self.tls
         return Tls.DISABLE if self.is_local else Tls.VERIFY_FULL
 
-    def url(self, *, user: str, password: str, database: str, verified: bool = False) -> str:
+    def administrator(self, database: str | None = None, *, verified: bool = False) -> Session:
+        """The administrator in `database`, else in the maintenance database."""
+        return Session(self.user, self.password, database or self.database, verified)
+
+    def url(self, session: Session) -> str:
         """Render a libpq URL; it holds the password."""
-        query = {"sslmode": self.tls_for(verified=verified).value}
+        query = {"sslmode": self.tls_for(verified=session.verified).value}
         if self.ca_file is not None:
             query["sslrootcert"] = str(self.ca_file)
         elif query["sslmode"].startswith("verify"):
@@ -84,9 +99,9 @@ class Endpoint:
         host = f"[{self.host}]" if ":" in self.host else self.host
         if self.host.startswith("/"):
             query["host"], host = self.host, ""
-        login = f"{quote(user, safe='')}:{quote(password, safe='')}"
+        login = f"{quote(session.user, safe='')}:{quote(session.password, safe='')}"
         return (
-            f"postgresql://{login}@{host}:{self.port}/{quote(database, safe='')}"
+            f"postgresql://{login}@{host}:{self.port}/{quote(session.database, safe='')}"
             f"?{urlencode(query, safe='/')}"
         )
 
@@ -129,30 +144,33 @@ def parse_dsn(dsn: str) -> Endpoint:
 
 async def open_connection(
     endpoint: Endpoint,
+    session: Session,
     *,
-    user: str,
-    password: str,
-    database: str,
-    verified: bool,
     timeout_s: float,
+    command_timeout_s: float | None = None,
 ) -> Any:  # noqa: ANN401
     """Connect; raises what `translate_connect` renders."""
     try:
         return await asyncpg.connect(
             host=endpoint.host,
             port=endpoint.port,
-            user=user,
-            password=password,
-            database=database,
-            ssl=_context(endpoint, endpoint.tls_for(verified=verified)),
+            user=session.user,
+            password=session.password,
+            database=session.database,
+            ssl=_context(endpoint, endpoint.tls_for(verified=session.verified)),
             direct_tls=False,
             timeout=timeout_s,
+            command_timeout=command_timeout_s,
             target_session_attrs=SessionAttribute.any,
             server_settings={"application_name": APPLICATION_NAME},
         )
     except (OSError, EOFError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise translate_connect(
-            error, server=endpoint.name, role=user, database=database, timeout_s=timeout_s
+            error,
+            server=endpoint.name,
+            role=session.user,
+            database=session.database,
+            timeout_s=timeout_s,
         ) from error
 
 

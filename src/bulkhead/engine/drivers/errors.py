@@ -273,7 +273,7 @@ _LOST: tuple[type[BaseException], ...] = (
     ConnectionLost,
     ServerUnreachable,
     CommitUnknown,
-    OSError,
+    ConnectionError,
     TimeoutError,
     EOFError,
     asyncpg.PostgresConnectionError,
@@ -361,6 +361,8 @@ def _translate_refusal(error: asyncpg.PostgresError, place: dict[str, str]) -> B
         return TlsRequired(**place, reason="the server accepts encrypted connections only")
     if state == "42501":
         return LoginRefused(**place)
+    if state == "55000":
+        return ServerUnreachable(**place, reason=f"database '{place['database']}' is sealed")
     if state.startswith("57P"):
         return ServerUnreachable(**place, reason="it is starting up or shutting down")
     kind = _kind(state)

@@ -14,7 +14,7 @@ from bulkhead.engine.drivers.bootstrap import (
     quote_name,
     verify_ours,
 )
-from bulkhead.engine.drivers.endpoint import Endpoint, open_connection, parse_dsn
+from bulkhead.engine.drivers.endpoint import Endpoint, Session, open_connection, parse_dsn
 from bulkhead.engine.drivers.errors import DatabaseMissing, translate
 from bulkhead.engine.drivers.probe import probe_database
 from bulkhead.engine.drivers.protocol import Capabilities, DatabaseSpec, Login
@@ -22,6 +22,14 @@ from bulkhead.engine.drivers.roles import mark, read_state
 from bulkhead.engine.drivers.secret import Secret
 
 CONNECT_TIMEOUT_S = 10.0
+COMMAND_TIMEOUT_S = 120.0
+"""For the administrator's statements; the slowest of them copies a template."""
+END_SESSIONS = """
+select pg_terminate_backend(pid)
+from pg_stat_activity
+where datname = $1
+  and pg_has_role(usesysid, 'member')
+"""
 
 
 class PostgresDriver:
@@ -54,25 +62,23 @@ class PostgresDriver:
         """Create what is missing of the database, its roles, grants, schemas and shims."""
         async with self._administer(None, spec) as admin:
             state = await ensure_roles(admin, self.server, spec, self._secret)
-            cloned = await ensure_database(admin, self.server, spec, self._secret, state.version)
-        if not cloned:
+            complete = await ensure_database(admin, self.server, spec, self._secret, state.version)
+        if not complete:
             async with self._administer(spec.name, spec) as admin:
                 await ensure_contents(admin, self.server, spec)
 
-    async def seal_template(self, spec: DatabaseSpec) -> None:
-        """Let nobody connect any more, so that clones of the database never have to wait."""
+    async def seal_template(self, spec: DatabaseSpec, *, sealed: bool = True) -> None:
+        """Let nobody connect, so that clones never have to wait; or let them connect again."""
         async with self._administer(None, spec) as admin:
             state = await find_database(admin, spec)
             if state is None:
                 raise DatabaseMissing(server=self.server, database=spec.name)
             verify_ours(state, self.server, spec, self._secret)
             await admin.execute(
-                f"alter database {quote_name(spec.name)} with allow_connections false"
+                f"alter database {quote_name(spec.name)} with allow_connections {not sealed}"
             )
-            await admin.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1",
-                spec.name,
-            )
+            if sealed:
+                await admin.execute(END_SESSIONS, spec.name)
 
     async def drop_database(self, spec: DatabaseSpec) -> None:
         """Drop the database, and its roles unless another database needs them."""
@@ -104,42 +110,30 @@ class PostgresDriver:
 
         Raises ServerUnreachable, LoginRefused, DatabaseMissing, TooManyConnections, TlsRequired.
         """
-        user, password = self.credentials(spec, login)
-        return await open_connection(
-            self.endpoint,
-            user=user,
-            password=password,
-            database=spec.name,
-            verified=spec.verified_tls,
-            timeout_s=timeout_s,
-        )
+        return await open_connection(self.endpoint, self.session(spec, login), timeout_s=timeout_s)
 
     def url(self, spec: DatabaseSpec, login: Login) -> str:
         """A libpq URL for other programs; holds the password."""
-        user, password = self.credentials(spec, login)
-        return self.endpoint.url(
-            user=user, password=password, database=spec.name, verified=spec.verified_tls
-        )
+        return self.endpoint.url(self.session(spec, login))
 
-    def credentials(self, spec: DatabaseSpec, login: Login) -> tuple[str, str]:
-        """The role of `login` and its password."""
+    def session(self, spec: DatabaseSpec, login: Login) -> Session:
+        """Who `login` is in the database, with the password."""
         if login is Login.ADMIN:
-            return self.endpoint.user, self.endpoint.password
+            return self.endpoint.administrator(spec.name, verified=spec.verified_tls)
         role = spec.login(login)
-        return role, self._secret.password(role)
+        return Session(role, self._secret.password(role), spec.name, spec.verified_tls)
 
     @asynccontextmanager
     async def _administer(
         self, database: str | None, spec: DatabaseSpec | None = None
     ) -> AsyncIterator[Any]:
         """A connection of the administrator, None meaning the maintenance database."""
+        verified = spec is not None and spec.verified_tls
         connection = await open_connection(
             self.endpoint,
-            user=self.endpoint.user,
-            password=self.endpoint.password,
-            database=database or self.endpoint.database,
-            verified=spec is not None and spec.verified_tls,
+            self.endpoint.administrator(database, verified=verified),
             timeout_s=CONNECT_TIMEOUT_S,
+            command_timeout_s=COMMAND_TIMEOUT_S,
         )
         try:
             yield connection

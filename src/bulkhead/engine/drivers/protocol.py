@@ -111,8 +111,8 @@ class Driver(Protocol):
         Nothing happens when there are none. Raises DatabaseForeign.
         """
 
-    async def seal_template(self, spec: DatabaseSpec) -> None:
-        """Let nobody connect any more, so that clones of the database never have to wait."""
+    async def seal_template(self, spec: DatabaseSpec, *, sealed: bool = True) -> None:
+        """Let nobody connect, so that clones never have to wait; or let them connect again."""
 
     async def probe(self, spec: DatabaseSpec) -> Capabilities:
         """Try what the database can do."""
