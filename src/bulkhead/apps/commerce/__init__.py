@@ -1,1 +1,1 @@
-"""A shop over three databases: who buys (users), what is sold (products), what was bought (orders)."""
+"""A shop over three databases: who buys, what is sold, and what was bought."""

@@ -118,7 +118,7 @@ begin
     and p.currency = refund.currency;
   if not found then
     raise exception 'refund % does not fit payment %', refund.id, refund.payment_id
-      using errcode = 'integrity_constraint_violation';
+      using errcode = 'check_violation', table = tg_table_name, constraint = tg_name;
   end if;
   return null;
 end

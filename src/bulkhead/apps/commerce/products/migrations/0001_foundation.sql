@@ -25,7 +25,8 @@ language plpgsql set search_path = ''
 as $$
 begin
   raise exception 'column % of % never changes', tg_argv[0], tg_table_name
-    using errcode = 'integrity_constraint_violation';
+    using errcode = 'check_violation', table = tg_table_name, constraint = tg_name,
+      column = tg_argv[0];
 end
 $$;
 comment on function private.refuse_change() is
@@ -37,7 +38,8 @@ as $$
 begin
   if old.state || '>' || new.state <> all (tg_argv) then
     raise exception '% may not go from state % to %', tg_table_name, old.state, new.state
-      using errcode = 'integrity_constraint_violation';
+      using errcode = 'check_violation', table = tg_table_name, constraint = tg_name,
+        column = 'state';
   end if;
   return new;
 end

@@ -45,7 +45,8 @@ begin
     select c.path into above from public.categories c where c.id = new.parent_id;
     if new.parent_id = new.id or new.id = any (above) then
       raise exception 'category % cannot move below itself', new.id
-        using errcode = 'integrity_constraint_violation';
+        using errcode = 'check_violation', table = tg_table_name,
+          constraint = 'categories_no_circle';
     end if;
   end if;
   new.path := coalesce(above, '{}') || new.id;

@@ -78,7 +78,7 @@ language plpgsql set search_path = ''
 as $$
 begin
   raise exception '% is a ledger: rows are only ever added', tg_table_name
-    using errcode = 'integrity_constraint_violation';
+    using errcode = 'check_violation', table = tg_table_name, constraint = tg_name;
 end
 $$;
 comment on function private.refuse_rewrite() is 'Trigger before update or delete: refuses.';

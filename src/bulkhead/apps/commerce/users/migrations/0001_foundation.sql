@@ -25,7 +25,8 @@ language plpgsql set search_path = ''
 as $$
 begin
   raise exception 'column % of % never changes', tg_argv[0], tg_table_name
-    using errcode = 'integrity_constraint_violation';
+    using errcode = 'check_violation', table = tg_table_name, constraint = tg_name,
+      column = tg_argv[0];
 end
 $$;
 comment on function private.refuse_change() is

@@ -32,8 +32,8 @@ comment on table public.user_activity_logs is
   'What a user did, newest first; fed from the other databases by events.';
 create index user_activity_logs_user
   on public.user_activity_logs (user_id, occurred_at desc, id desc);
-create index user_activity_logs_subject
-  on public.user_activity_logs (subject_kind, subject_id) where subject_id is not null;
+create index user_activity_logs_subject on public.user_activity_logs (subject_id)
+  where subject_id is not null;
 
 create function private.log_activity(p jsonb) returns integer
 language sql set search_path = ''
