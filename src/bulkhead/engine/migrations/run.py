@@ -12,7 +12,7 @@ import asyncpg
 from bulkhead.engine import failpoints
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.sql import identifier
-from bulkhead.engine.drivers.errors import is_connection_loss, translate
+from bulkhead.engine.drivers.errors import CommitUnknown, is_connection_loss, translate
 from bulkhead.engine.drivers.protocol import DatabaseSpec
 from bulkhead.engine.errors import BulkheadError, Conflict
 from bulkhead.engine.migrations.plan import Direction, Plan, Step
@@ -95,9 +95,11 @@ async def run_plan(
 ) -> Run:
     """Plan under the lock and run the plan, in one transaction.
 
-    Raises what `planner` raises, PlanStale, MigrationFailed, MigrationBusy, TransactionEnded.
+    Raises what `planner` raises, PlanStale, MigrationFailed, MigrationBusy, TransactionEnded; and
+    ConnectionLost or CommitUnknown, after which it can simply be run again.
     """
     assert not connection.is_in_transaction(), "a migration needs a transaction of its own"
+    committing = False
     try:
         async with connection.transaction():
             await _take_lock(connection, spec)
@@ -107,7 +109,10 @@ async def run_plan(
             plan.check_hash(expected_hash)
             done = [await _run_step(connection, spec, step, lock_timeout_s) for step in plan.steps]
             await failpoints.reach(BEFORE_COMMIT)
-    except asyncpg.PostgresError as error:
+            committing = True
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        if committing and is_connection_loss(error):
+            raise CommitUnknown(database=spec.name) from error
         raise translate(error) from error
     return Run(spec.name, plan.hash, tuple(done))
 

@@ -1,0 +1,1 @@
+"""What the catalogue of a database says: snapshots, differences, findings, policies, probes."""
