@@ -183,7 +183,7 @@ def rotate_log(home: Home) -> None:
 def render_configuration(*, durable: bool, memory_bytes: int | None = None) -> str:
     """Render postgresql.conf; settings made with ALTER SYSTEM win over it."""
     memory = memory_bytes or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    shared = min(max(memory // 8 // _MEGABYTE, 32), 512)
+    shared = min(max(memory // 32 // _MEGABYTE, 64), 512)
     return CONFIGURATION.format(shared=shared, cache=max(memory // 2 // _MEGABYTE, 2 * shared)) + (
         "" if durable else NOT_DURABLE
     )
@@ -343,7 +343,9 @@ default_text_search_config = 'pg_catalog.english'
 """
 
 NOT_DURABLE = """
-# For tests: a power cut may lose everything.
+# For tests: a power cut may lose everything, and little memory is touched for the first time.
+shared_buffers = 48MB
+max_wal_size = 256MB
 fsync = off
 synchronous_commit = off
 full_page_writes = off
