@@ -1,0 +1,1 @@
+"""References between databases: declared, checked on write, swept, repaired."""

@@ -1,0 +1,184 @@
+"""Reads the keys that a reference holds, page by page, without a long transaction.
+
+Where an index begins with the column, pages are ranges of keys; otherwise they are ranges of rows
+in the order of the primary key. Either way a page is one short transaction of its own, so that a
+sweep of hours keeps no snapshot that would hold back vacuum, and can go on from any position.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.connections.queries import load_queries
+from bulkhead.engine.connections.sql import identifier
+from bulkhead.engine.references.columns import ColumnFacts, Key, TableFacts, read_table
+
+if TYPE_CHECKING:
+    from bulkhead.engine.connections.database import OpenDatabase
+    from bulkhead.engine.connections.router import Router
+    from bulkhead.engine.connections.transaction import Transaction, TransactionBlock
+    from bulkhead.engine.topology import Reference, Topology
+
+QUERIES = load_queries(__package__, "source.sql")
+
+STATEMENT_S = 300
+"""A page may take this long; counting a large table does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Distinct keys from a stretch of the source, and where it begins and ends."""
+
+    keys: Sequence[Key]
+    rows: int
+    after: str | None
+    last: str
+    ordered: bool
+    """Whether it holds all keys between its first and its last, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The referring side of a reference."""
+
+    reference: Reference
+    database: OpenDatabase
+    table: TableFacts
+
+    @property
+    def column(self) -> ColumnFacts:
+        """The column that holds the keys."""
+        return self.table.column
+
+    @property
+    def quoted_column(self) -> str:
+        """Its name, quoted."""
+        return identifier(self.column.name)
+
+    @property
+    def held(self) -> str:
+        """An SQL condition: the row holds the reference."""
+        condition = f"{self.quoted_column} is not null"
+        where = self.reference.where
+        return condition if where is None else f"{condition} and ({where})"
+
+    @property
+    def path(self) -> tuple[ColumnFacts, ...]:
+        """The columns in whose order pages follow one another."""
+        return (self.column,) if self.column.indexed else self.table.keys
+
+    async def count_rows(self) -> int:
+        """Count the rows that hold the reference."""
+        async with self.transaction(read_only=True) as tx:
+            await tx.execute(f"set local statement_timeout = '{STATEMENT_S}s'")
+            count: int = await tx.fetchval(
+                QUERIES.count_rows.format(table=self.table.name, held=self.held)
+            )
+        return count
+
+    async def read_page(self, after: str | None, limit: int) -> Page | None:
+        """Read the keys that follow position `after`, at most `limit`; None at the end."""
+        async with self.transaction(read_only=True) as tx:
+            await tx.execute(QUERIES.prefer_indexes)
+            if self.column.indexed:
+                return await self._read_by_key(tx, after, limit)
+            return await self._read_by_row(tx, after, limit)
+
+    def counting(self, within: str = "true") -> str:
+        """A statement that counts the rows that refer to any of the keys in `$1::text[]`."""
+        statement: str = QUERIES.count_rows_of
+        return statement.format(**self._names(), within=within)
+
+    async def count_of(self, keys: Collection[str], page: Page) -> int:
+        """Count the rows of `page` that refer to any of `keys`."""
+        if not keys:
+            return 0
+        within, positions = self.within(page, 2)
+        async with self.transaction(read_only=True) as tx:
+            await tx.execute(QUERIES.prefer_indexes)
+            count: int = await tx.fetchval(self.counting(within), list(keys), *positions)
+        return count
+
+    def within(self, page: Page, parameter: int) -> tuple[str, list[str]]:
+        """An SQL condition "the row belongs to `page`" and its parameters, numbered from there.
+
+        A page of keys needs none beside the keys themselves.
+        """
+        if page.ordered:
+            return "true", []
+        if page.after is None:
+            return self._compare("<=", parameter), [page.last]
+        both = f"{self._compare('>', parameter)} and {self._compare('<=', parameter + 1)}"
+        return both, [page.after, page.last]
+
+    def transaction(self, *, read_only: bool = False) -> TransactionBlock:
+        """A transaction in the source's database as the application itself."""
+        return self.database.transaction(SERVICE, read_only=read_only, timeout_s=STATEMENT_S + 10)
+
+    async def _read_by_key(self, tx: Transaction, after: str | None, limit: int) -> Page | None:
+        row = await tx.fetchrow(
+            QUERIES.page_by_key.format(
+                **self._names(), packed=self.column.packed, after=self._after(after)
+            ),
+            limit,
+            *_given(after),
+        )
+        keys = self.column.unpack(row["keys"]) if row else ()
+        if row is None or not keys:
+            return None
+        last = json.dumps([self.column.text(keys[-1])])
+        return Page(keys, row["rows"], after, last, ordered=True)
+
+    async def _read_by_row(self, tx: Transaction, after: str | None, limit: int) -> Page | None:
+        keys = self.table.keys
+        row = await tx.fetchrow(
+            QUERIES.page_by_row.format(
+                **self._names(),
+                packed=self.column.packed,
+                after=self._after(after),
+                path=", ".join(identifier(key.name) for key in keys),
+                aliased=", ".join(f"{identifier(key.name)} as k{n}" for n, key in enumerate(keys)),
+                aliases=", ".join(f"k{n}" for n in range(len(keys))),
+                aliases_down=", ".join(f"k{n} desc" for n in range(len(keys))),
+            ),
+            limit,
+            *_given(after),
+        )
+        if row is None or not row["rows"]:
+            return None
+        unpacked = self.column.unpack(row["keys"])
+        return Page(unpacked, row["rows"], after, row["last"], ordered=False)
+
+    def _names(self) -> dict[str, str]:
+        return {
+            "table": self.table.name,
+            "column": self.quoted_column,
+            "type": self.column.type,
+            "held": self.held,
+        }
+
+    def _after(self, after: str | None) -> str:
+        return "true" if after is None else self._compare(">", 2)
+
+    def _compare(self, operator: str, parameter: int) -> str:
+        """Compare the path with a position; one row comparison, so that an index serves it."""
+        path = ", ".join(identifier(column.name) for column in self.path)
+        position = ", ".join(
+            f"(${parameter}::jsonb ->> {n})::{column.type}" for n, column in enumerate(self.path)
+        )
+        return f"({path}) {operator} ({position})"
+
+
+async def open_source(router: Router, topology: Topology, reference: Reference) -> Source:
+    """Look up the referring side of `reference`; raises ReferenceBroken."""
+    database = router.database(reference.source.database)
+    async with database.transaction(SERVICE, read_only=True) as tx:
+        return Source(reference, database, await read_table(tx, topology, reference.source))
+
+
+def _given(after: str | None) -> list[str]:
+    return [] if after is None else [after]

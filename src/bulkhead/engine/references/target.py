@@ -1,0 +1,117 @@
+"""Finds which keys of a page have no row in the table they refer to.
+
+Two ways, chosen page by page: fetch the target's keys of the same range and compare, which wins
+while both sides are about equally dense, or send the page's keys and have them looked up, which
+wins where the target has many keys between two of the source's.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.connections.queries import load_queries
+from bulkhead.engine.connections.sql import identifier
+from bulkhead.engine.references.columns import (
+    ColumnFacts,
+    Key,
+    ReferenceBroken,
+    TableFacts,
+    read_table,
+)
+from bulkhead.engine.references.source import QUERIES as SOURCE_QUERIES
+from bulkhead.engine.references.source import STATEMENT_S, Page, Source
+
+if TYPE_CHECKING:
+    from bulkhead.engine.connections.database import OpenDatabase
+    from bulkhead.engine.connections.router import Router
+    from bulkhead.engine.connections.transaction import Transaction
+    from bulkhead.engine.topology import Topology
+
+QUERIES = load_queries(__package__, "target.sql")
+
+DENSITY_MAX = 5
+"""Looking a key up costs about as much as fetching this many in order (measured)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The side of a reference that is referred to."""
+
+    database: OpenDatabase
+    table: TableFacts
+    table_name: str
+
+    @property
+    def column(self) -> ColumnFacts:
+        """The key column."""
+        return self.table.column
+
+    async def find_missing(self, page: Page, source: ColumnFacts) -> Mapping[str, bool]:
+        """The keys of `page` without a row, each with whether it has a tombstone.
+
+        Every key in the answer was looked up by itself, together with its tombstone, in one
+        statement that began after the page had been read: a row that existed when it was referred
+        to is either still there or has its tombstone.
+        """
+        async with self.database.transaction(
+            SERVICE, read_only=True, timeout_s=STATEMENT_S + 10
+        ) as tx:
+            await tx.execute(SOURCE_QUERIES.prefer_indexes)
+            keys: Collection[Key] = page.keys
+            if page.ordered:
+                keys = await self._narrow(tx, page, source)
+            return await self.look_up(tx, [source.text(key) for key in sorted(keys)])
+
+    async def look_up(self, tx: Transaction, keys: list[str]) -> Mapping[str, bool]:
+        """Those of `keys` without a row, each with whether it has a tombstone."""
+        if not keys:
+            return {}
+        statement = QUERIES.missing_keys.format(
+            table=self.table.name, column=identifier(self.column.name), type=self.column.type
+        )
+        rows = await tx.fetch(statement, keys, self.table_name)
+        return {row["key"]: row["tombstoned"] for row in rows}
+
+    async def _narrow(self, tx: Transaction, page: Page, source: ColumnFacts) -> set[Key]:
+        """Take away what the target's keys of the same range cover."""
+        left = set(page.keys)
+        limit = len(page.keys)
+        first, passed = source.text(page.keys[0]), 0
+        statement = QUERIES.key_range
+        while True:
+            packed = await tx.fetchval(
+                statement.format(
+                    table=self.table.name,
+                    column=identifier(self.column.name),
+                    type=self.column.type,
+                    packed=self.column.packed,
+                ),
+                limit,
+                first,
+                source.text(page.keys[-1]),
+            )
+            found = self.column.unpack(packed)
+            left.difference_update(found)
+            if len(found) < limit:
+                return left
+            before, passed = passed, bisect_right(page.keys, found[-1])
+            if (passed - before) * DENSITY_MAX < len(found):
+                return left
+            first, statement = self.column.text(found[-1]), QUERIES.key_range_after
+
+
+async def open_target(router: Router, topology: Topology, source: Source) -> Target:
+    """Look up the side that `source` refers to; raises ReferenceBroken."""
+    column = source.reference.target
+    database = router.database(column.database)
+    async with database.transaction(SERVICE, read_only=True) as tx:
+        table = await read_table(tx, topology, column)
+    if table.column.kind is not source.column.kind:
+        raise ReferenceBroken(
+            reason=f"{source.reference.name}: {source.column.type} refers to {table.column.type}"
+        )
+    return Target(database, table, column.table)
