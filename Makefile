@@ -6,7 +6,7 @@ PYTHON ?= python3
 # What `bulkhead up`, pytest or a benchmark is given besides: make test ARGS="-k outbox -x"
 ARGS   ?=
 
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 
 .DEFAULT_GOAL := help
 .PHONY: help up demo check test bench lock format clean

@@ -7,13 +7,13 @@ the code says.
 import importlib
 import pkgutil
 import sys
-from collections.abc import Iterator
 from http import HTTPStatus
 from itertools import groupby
 from pathlib import Path
 
 import bulkhead
 from bulkhead.engine.errors import BulkheadError
+from bulkhead.web.error_catalogue import find_errors, message_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "errors.md"
 
@@ -30,7 +30,7 @@ This page is written by `python tools/render_errors.py`.
 
 def main(arguments: list[str]) -> int:
     """Write or check the page; return the exit code."""
-    page = render_page(find_errors())
+    page = render_page(load_errors())
     if "--check" not in arguments:
         PAGE.parent.mkdir(parents=True, exist_ok=True)
         PAGE.write_text(page, encoding="utf-8")
@@ -41,13 +41,12 @@ def main(arguments: list[str]) -> int:
     return 1
 
 
-def find_errors() -> list[type[BulkheadError]]:
+def load_errors() -> list[type[BulkheadError]]:
     """All error classes of the package, by status and code; imports every module."""
     for module in pkgutil.walk_packages(bulkhead.__path__, "bulkhead."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    found = {error for error in _family(BulkheadError) if error.__module__.startswith("bulkhead.")}
-    return sorted(found, key=lambda error: (error.status, error.code, error.__qualname__))
+    return find_errors()
 
 
 def render_page(errors: list[type[BulkheadError]]) -> str:
@@ -60,18 +59,12 @@ def render_page(errors: list[type[BulkheadError]]) -> str:
 
 
 def _render_error(error: type[BulkheadError]) -> str:
-    lines = [f"### {error.code}", "", " ".join((error.__doc__ or "").split("\n\n")[0].split()), ""]
+    lines = [f"### {error.code}", "", message_of(error), ""]
     if error.hint:
         lines += [f"What to do: {error.hint}", ""]
     if error.retry_after_s is not None:
         lines += [f"Worth repeating after {error.retry_after_s} s.", ""]
     return "\n".join(lines)
-
-
-def _family(error: type[BulkheadError]) -> Iterator[type[BulkheadError]]:
-    yield error
-    for child in error.__subclasses__():
-        yield from _family(child)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ import string
 from collections import defaultdict
 
 import pytest
-from render_errors import PAGE, find_errors, render_page
+from render_errors import PAGE, load_errors, render_page
 
 from bulkhead.engine.errors import BulkheadError
 
-ERRORS = find_errors()
+ERRORS = load_errors()
 
 
 def test_every_code_belongs_to_one_class() -> None:

@@ -1,0 +1,1 @@
+"""Everything between a socket and the routes of the applications."""
