@@ -109,6 +109,13 @@ class TableFacts:
         parts = ", ".join(f"{identifier(key.name)}::text" for key in self.keys)
         return f"jsonb_build_array({parts})::text"
 
+    @property
+    def row_in(self) -> str:
+        """An SQL condition that an index serves where it can: the row's key is in `$1::text[]`."""
+        if len(self.keys) == 1:
+            return f"{identifier(self.keys[0].name)} = any($1::text[]::{self.keys[0].type}[])"
+        return f"{self.row_key} = any($1::text[])"
+
 
 def find_table(topology: Topology, column: Column) -> Table:
     """The declared table of `column`; raises ReferenceBroken when there is none."""

@@ -28,13 +28,5 @@ async def settle_keys(tx: Transaction, source: Source, keys: Sequence[str]) -> i
             statement = QUERIES.delete_rows
         case _:
             return 0
-    status = await tx.execute(
-        statement.format(
-            table=source.table.name,
-            column=source.quoted_column,
-            type=source.column.type,
-            held=source.held,
-        ),
-        list(keys),
-    )
+    status = await tx.execute(statement.format(**source.names()), list(keys))
     return int(status.rsplit(" ", 1)[1])

@@ -8,7 +8,7 @@ sweep of hours keeps no snapshot that would hold back vacuum, and can go on from
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.connections.sql import identifier
 from bulkhead.engine.references.columns import ColumnFacts, Key, TableFacts, read_table
+from bulkhead.engine.topology import OnDelete
 
 if TYPE_CHECKING:
     from bulkhead.engine.connections.database import OpenDatabase
@@ -71,6 +72,17 @@ class Source:
         """The columns in whose order pages follow one another."""
         return (self.column,) if self.column.indexed else self.table.keys
 
+    def names(self) -> dict[str, str]:
+        """What fills the placeholders of a statement about the rows of the source."""
+        return {
+            "table": self.table.name,
+            "column": self.quoted_column,
+            "type": self.column.type,
+            "held": self.held,
+            "row_key": self.table.row_key,
+            "row_in": self.table.row_in,
+        }
+
     async def count_rows(self) -> int:
         """Count the rows that hold the reference."""
         async with self.transaction(read_only=True) as tx:
@@ -88,10 +100,18 @@ class Source:
                 return await self._read_by_key(tx, after, limit)
             return await self._read_by_row(tx, after, limit)
 
+    def orphaned(self, missing: Mapping[str, bool]) -> list[str]:
+        """The keys that are orphans, of those that are missing with or without a tombstone.
+
+        Under RESTRICT a tombstone is no excuse: nobody should have been able to delete the row.
+        """
+        restricts = self.reference.on_delete is OnDelete.RESTRICT
+        return [key for key, tombstoned in missing.items() if restricts or not tombstoned]
+
     def counting(self, within: str = "true") -> str:
         """A statement that counts the rows that refer to any of the keys in `$1::text[]`."""
         statement: str = QUERIES.count_rows_of
-        return statement.format(**self._names(), within=within)
+        return statement.format(**self.names(), within=within)
 
     async def count_of(self, keys: Collection[str], page: Page) -> int:
         """Count the rows of `page` that refer to any of `keys`."""
@@ -122,7 +142,7 @@ class Source:
     async def _read_by_key(self, tx: Transaction, after: str | None, limit: int) -> Page | None:
         row = await tx.fetchrow(
             QUERIES.page_by_key.format(
-                **self._names(), packed=self.column.packed, after=self._after(after)
+                **self.names(), packed=self.column.packed, after=self._after(after)
             ),
             limit,
             *_given(after),
@@ -137,7 +157,7 @@ class Source:
         keys = self.table.keys
         row = await tx.fetchrow(
             QUERIES.page_by_row.format(
-                **self._names(),
+                **self.names(),
                 packed=self.column.packed,
                 after=self._after(after),
                 path=", ".join(identifier(key.name) for key in keys),
@@ -152,14 +172,6 @@ class Source:
             return None
         unpacked = self.column.unpack(row["keys"])
         return Page(unpacked, row["rows"], after, row["last"], ordered=False)
-
-    def _names(self) -> dict[str, str]:
-        return {
-            "table": self.table.name,
-            "column": self.quoted_column,
-            "type": self.column.type,
-            "held": self.held,
-        }
 
     def _after(self, after: str | None) -> str:
         return "true" if after is None else self._compare(">", 2)

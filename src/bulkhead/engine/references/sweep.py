@@ -22,7 +22,6 @@ from bulkhead.engine.errors import Conflict
 from bulkhead.engine.references.settle import settle_keys
 from bulkhead.engine.references.source import STATEMENT_S, Page, Source, open_source
 from bulkhead.engine.references.target import Target, open_target
-from bulkhead.engine.topology import OnDelete
 
 if TYPE_CHECKING:
     from bulkhead.engine.connections.router import Router
@@ -176,11 +175,8 @@ async def _record_page(
     source: Source, progress: Progress, page: Page, missing: Mapping[str, bool]
 ) -> Progress:
     """Write what a page brought, together with how far the sweep has come."""
-    deleted = [key for key, tombstoned in missing.items() if tombstoned]
-    orphaned = [key for key, tombstoned in missing.items() if not tombstoned]
-    if source.reference.on_delete is OnDelete.RESTRICT:
-        # Nobody should have been able to delete these.
-        orphaned, deleted = [*orphaned, *deleted], []
+    orphaned = source.orphaned(missing)
+    deleted = list(missing.keys() - orphaned)
     tombstoned = await source.count_of(deleted, page)
     async with source.transaction() as tx:
         orphans = 0
@@ -213,14 +209,7 @@ async def _record_violations(tx: Transaction, source: Source, page: Page, keys: 
     within, positions = source.within(page, 3)
     await tx.execute(f"set local statement_timeout = '{STATEMENT_S}s'")
     status = await tx.execute(
-        QUERIES.record_violations.format(
-            table=source.table.name,
-            column=source.quoted_column,
-            type=source.column.type,
-            row_key=source.table.row_key,
-            held=source.held,
-            within=within,
-        ),
+        QUERIES.record_violations.format(**source.names(), within=within),
         source.reference.name,
         keys,
         *positions,

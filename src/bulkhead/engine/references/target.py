@@ -28,7 +28,7 @@ from bulkhead.engine.references.source import STATEMENT_S, Page, Source
 if TYPE_CHECKING:
     from bulkhead.engine.connections.database import OpenDatabase
     from bulkhead.engine.connections.router import Router
-    from bulkhead.engine.connections.transaction import Transaction
+    from bulkhead.engine.connections.transaction import Transaction, TransactionBlock
     from bulkhead.engine.topology import Topology
 
 QUERIES = load_queries(__package__, "target.sql")
@@ -41,6 +41,8 @@ DENSITY_MAX = 5
 class Target:
     """The side of a reference that is referred to."""
 
+    name: str
+    """The reference's."""
     database: OpenDatabase
     table: TableFacts
     table_name: str
@@ -57,9 +59,7 @@ class Target:
         statement that began after the page had been read: a row that existed when it was referred
         to is either still there or has its tombstone.
         """
-        async with self.database.transaction(
-            SERVICE, read_only=True, timeout_s=STATEMENT_S + 10
-        ) as tx:
+        async with self.transaction(read_only=True) as tx:
             await tx.execute(SOURCE_QUERIES.prefer_indexes)
             keys: Collection[Key] = page.keys
             if page.ordered:
@@ -75,6 +75,10 @@ class Target:
         )
         rows = await tx.fetch(statement, keys, self.table_name)
         return {row["key"]: row["tombstoned"] for row in rows}
+
+    def transaction(self, *, read_only: bool = False) -> TransactionBlock:
+        """A transaction in the target's database as the application itself."""
+        return self.database.transaction(SERVICE, read_only=read_only, timeout_s=STATEMENT_S + 10)
 
     async def _narrow(self, tx: Transaction, page: Page, source: ColumnFacts) -> set[Key]:
         """Take away what the target's keys of the same range cover."""
@@ -114,4 +118,4 @@ async def open_target(router: Router, topology: Topology, source: Source) -> Tar
         raise ReferenceBroken(
             reason=f"{source.reference.name}: {source.column.type} refers to {table.column.type}"
         )
-    return Target(database, table, column.table)
+    return Target(source.reference.name, database, table, column.table)

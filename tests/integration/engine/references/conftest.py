@@ -1,15 +1,15 @@
-"""The shop over fresh databases for each test, cloned from templates."""
+"""The shop over databases that are emptied before each test."""
 
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import pytest
 from tests.integration.engine.references.shop_application import TOPOLOGY
 
+from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.connections.router import Placement, Router
 from bulkhead.engine.drivers.embedded import EmbeddedDriver
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Login
@@ -17,8 +17,6 @@ from bulkhead.engine.migrations.files import parse_migration
 from bulkhead.engine.topology import Topology
 
 ENGINE = Path(__file__).parents[4] / "src/bulkhead/engine/migrations/engine"
-
-numbers = count(1)
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +35,6 @@ async def server() -> AsyncIterator[EmbeddedDriver]:
             await connection.execute(f"set local role {spec.owner}")
             await connection.execute(";".join(up))
         await connection.close()
-        await driver.seal_template(spec)
     yield driver
     await driver.stop()
     shutil.rmtree(home, ignore_errors=True)
@@ -45,22 +42,24 @@ async def server() -> AsyncIterator[EmbeddedDriver]:
 
 @pytest.fixture
 async def router(server: EmbeddedDriver) -> AsyncIterator[Router]:
-    placements = []
-    for database in TOPOLOGY.databases:
-        template = DatabaseSpec(f"shop_{database.name}")
-        spec = replace(
-            template,
-            name=f"t{next(numbers)}_{database.name}",
-            template=template.name,
-            role_prefix=template.name,
-        )
-        await server.ensure_database(spec)
-        placements.append(Placement(database.name, server, spec))
+    placements = [
+        Placement(database.name, server, DatabaseSpec(f"shop_{database.name}"))
+        for database in TOPOLOGY.databases
+    ]
     router = Router("shop", tuple(placements))
+    for database in router:
+        await empty(database)
     yield router
     await router.close()
-    for placement in placements:
-        await server.drop_database(placement.spec)
+
+
+async def empty(database: OpenDatabase) -> None:
+    async with database.transaction(SERVICE) as tx:
+        names = await tx.fetchval(
+            "select string_agg(format('%I.%I', schemaname, tablename), ', ') from pg_tables"
+            " where schemaname in ('public', 'bulkhead')"
+        )
+        await tx.execute(f"truncate {names}")
 
 
 @pytest.fixture
