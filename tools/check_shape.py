@@ -18,6 +18,7 @@ APPLICATION_FILES = APPLICATION_FILES_REQUIRED | {
     "events.py",
     "handlers.py",
     "jobs.py",
+    "routes.py",
     "sagas.py",
     "sample.py",
     "views.py",

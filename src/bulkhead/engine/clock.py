@@ -14,7 +14,7 @@ _stopped_at: ContextVar[dt.datetime | None] = ContextVar("stopped_at", default=N
 
 def now() -> dt.datetime:
     """The present instant, UTC and aware."""
-    return _stopped_at.get() or dt.datetime.now(dt.UTC)  # noqa: DTZ005, TID251
+    return _stopped_at.get() or dt.datetime.now(dt.UTC)  # noqa: TID251
 
 
 def monotonic_s() -> float:

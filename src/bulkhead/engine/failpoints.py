@@ -21,7 +21,7 @@ class Mode(StrEnum):
     """The task waits until it is cancelled."""
 
 
-class FailpointReached(Exception):  # noqa: N818
+class FailpointReached(Exception):
     """An armed failpoint was reached."""
 
 

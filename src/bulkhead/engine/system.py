@@ -118,7 +118,7 @@ def build_system(
     application: Application, settings: Settings, placements: Sequence[Placement]
 ) -> System:
     """Put an application together over databases that are provisioned; connects to nothing."""
-    outbox = Outbox(application.subscriptions)
+    outbox = Outbox(application.name, application.subscriptions)
     router = Router(application.name, tuple(placements), settings, events=outbox)
     outside = application.outside(settings)
     sagas = {saga.name: saga for saga in application.sagas(outside)}

@@ -90,9 +90,7 @@ class TestServers:
         await driver.ensure_database(spec)
         return Placement(database, driver, spec)
 
-    async def _template(
-        self, application: Application, database: str, server: str
-    ) -> DatabaseSpec:
+    async def _template(self, application: Application, database: str, server: str) -> DatabaseSpec:
         key = (server, application.name, database)
         if key not in self._templates:
             driver = await self.driver(server)
@@ -107,14 +105,19 @@ class TestServers:
 @asynccontextmanager
 async def open_test_servers() -> AsyncIterator[TestServers]:
     """Embedded servers in a temporary folder, for the length of a test session."""
-    home = Path(tempfile.mkdtemp(prefix="bulkhead-"))
-    home.chmod(0o755)  # The server runs as another user when the tests run as root.
+    home = _make_home()
     servers = TestServers(home)
     try:
         yield servers
     finally:
         await servers.stop()
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _make_home() -> Path:
+    home = Path(tempfile.mkdtemp(prefix="bulkhead-"))
+    home.chmod(0o755)  # The server runs as another user when the tests run as root.
+    return home
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bulkhead.engine.connections.breaker import Breaker
 from bulkhead.engine.connections.claims import Claims, Role

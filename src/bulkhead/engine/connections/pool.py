@@ -202,9 +202,7 @@ class Pool:
                         return lease
         except TimeoutError:
             self.stats.timeouts += 1
-            raise PoolExhausted(
-                database=self.database, timeout_s=self.acquire_timeout_s
-            ) from None
+            raise PoolExhausted(database=self.database, timeout_s=self.acquire_timeout_s) from None
         finally:
             self.stats.wait_s += monotonic_s() - started_s
 

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 Record = Any  # asyncpg.Record: a mapping by column name.
 
 # `reset all` leaves `role` alone (GUC_NO_RESET_ALL), so it is reset by name.
-_WIPE = (
-    ";reset role;reset all;close all;unlisten *;select pg_catalog.pg_advisory_unlock_all()"
-)
+_WIPE = ";reset role;reset all;close all;unlisten *;select pg_catalog.pg_advisory_unlock_all()"
 
 
 class EventSink(Protocol):
@@ -195,9 +193,18 @@ class Savepoint:
 class TransactionBlock:
     """`async with database.transaction(claims) as tx`: begins, commits or rolls back."""
 
-    __slots__ = ("_claims", "_database", "_events", "_lease", "_pool", "_read_only", "_timeout_s", "_tx")
+    __slots__ = (
+        "_claims",
+        "_database",
+        "_events",
+        "_lease",
+        "_pool",
+        "_read_only",
+        "_timeout_s",
+        "_tx",
+    )
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         pool: Pool,
         database: str,
@@ -249,7 +256,7 @@ class TransactionBlock:
             await self._commit()
 
     async def _commit(self) -> None:
-        lease, tail = self._lease, self._tx._tail  # noqa: SLF001
+        lease, tail = self._lease, self._tx._tail
         text = ";".join([*tail, "commit"]) + _WIPE
         try:
             await lease.connection.execute(text, timeout=self._timeout_s)
@@ -262,7 +269,7 @@ class TransactionBlock:
                 raise translate(error) from error
             raise
         self._give_back(lease, usable=True)
-        for callback in self._tx._after:  # noqa: SLF001
+        for callback in self._tx._after:
             callback()
 
     async def _roll_back(self, cause: BaseException | None) -> None:

@@ -49,9 +49,7 @@ class StepItem:
     """Values of the running request that are never stored, such as a card token."""
 
 
-RunStep = Callable[
-    ["Transaction", Sequence[StepItem]], Awaitable[Sequence[Json | BulkheadError]]
-]
+RunStep = Callable[["Transaction", Sequence[StepItem]], Awaitable[Sequence[Json | BulkheadError]]]
 UndoStep = Callable[["Transaction", Sequence[StepItem]], Awaitable[object]]
 
 
@@ -145,7 +143,9 @@ class Saga:
             raise _invalid(self, f"its pivot '{self.pivot}' is not a step")
         if not isinstance(self.stages[0][0], DatabaseStep):
             raise _invalid(self, "its first step is not a database step")
-        if any(isinstance(s, ExternalStep) and len(stage) > 1 for stage in self.stages for s in stage):
+        if any(
+            isinstance(s, ExternalStep) and len(stage) > 1 for stage in self.stages for s in stage
+        ):
             raise _invalid(self, "an external step must be alone in its stage")
         last = self.stages[-1][-1]
         if not isinstance(last, DatabaseStep) or last.database != self.home:

@@ -130,6 +130,16 @@ class SagaRunner:
         task.add_done_callback(lambda _: self._forget(saga_id))
         return await asyncio.shield(task)
 
+    async def find_answer(self, saga: Saga, saga_id: UUID, request_hash: str) -> tuple[Json] | None:
+        """The answer of a saga that was begun before, in a tuple; None when there is none.
+
+        Raises as `run` does; a saga that was left unfinished is finished first.
+        """
+        async with self.router.database(saga.home).transaction(SERVICE, read_only=True) as tx:
+            if await find_saga(tx, saga_id) is None:
+                return None
+        return (await self._repeat(Run(saga, saga_id, None), request_hash),)
+
     async def resume(self, record: SagaRecord) -> None:
         """Go on with a claimed saga as a worker does; never raises for the saga's own sake."""
         run = Run(
@@ -196,6 +206,7 @@ class SagaRunner:
                 return ended[0]
             if claimed is not None:
                 run.fence, run.overdue, run.start = claimed.fence, claimed.overdue, None
+                run.input = claimed.input
                 run.outputs.clear()
                 return await self._continue(run, claimed)
             if monotonic_s() > until_s:

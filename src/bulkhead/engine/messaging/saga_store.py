@@ -78,9 +78,7 @@ def begin_sagas(tx: Transaction, starts: Sequence[Start]) -> None:
     )
 
 
-def mark_done(
-    tx: Transaction, saga: Saga, step: str, outputs: Sequence[tuple[UUID, Json]]
-) -> None:
+def mark_done(tx: Transaction, saga: Saga, step: str, outputs: Sequence[tuple[UUID, Json]]) -> None:
     """Write the markers of a step with the commit; a repeat fails on `saga_steps_pkey`."""
     rows = ",".join(
         f"('{saga_id}',{literal(step)},{literal(saga.name)},'done',{_jsonb(output)})"
@@ -89,9 +87,7 @@ def mark_done(
     tx.at_commit(f"insert into bulkhead.saga_steps(saga_id,step,saga,state,output)values{rows}")
 
 
-def finish_sagas(
-    tx: Transaction, state: SagaState, ends: Sequence[tuple[UUID, int, Json]]
-) -> None:
+def finish_sagas(tx: Transaction, state: SagaState, ends: Sequence[tuple[UUID, int, Json]]) -> None:
     """End sagas with the commit; it fails with SQLSTATE BHF01 when a fence has moved on.
 
     `ends` are (saga id, fence, result); for a compensated saga the result is the error.

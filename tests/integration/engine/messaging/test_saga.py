@@ -83,7 +83,9 @@ async def test_concurrent_requests_with_one_key_all_get_one_answer(
     saga_id = new_id()
     async with restarted(system) as other, asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(transfer(each, saga_id)) for each in (system, other) for _ in range(10)
+            group.create_task(transfer(each, saga_id))
+            for each in (system, other)
+            for _ in range(10)
         ]
     answers = [task.result() for task in tasks]
     assert answers == [answers[0]] * 20
@@ -111,9 +113,7 @@ async def test_a_declined_call_takes_every_step_back(system: System, bank: Bank)
     assert await verify_books(system, bank, saga_id) == "compensated"
 
 
-async def test_a_refused_saga_stays_refused_when_it_is_tried_again(
-    system: System, bank: Bank
-) -> None:
+async def test_a_refused_saga_stays_refused_when_it_is_tried_again(system: System) -> None:
     saga_id = new_id()
     with pytest.raises(Broke):
         await transfer(system, saga_id, amount=101)

@@ -63,7 +63,7 @@ class Bank:
             raise TimeoutError
         return Done({"key": key})
 
-    async def find(self, key: str, item: StepItem) -> Reply:
+    async def find(self, key: str, _: StepItem) -> Reply:
         if self.loses_replies:
             self.loses_replies -= 1
             raise TimeoutError
@@ -72,7 +72,7 @@ class Bank:
         self.closed.add(key)
         return Absent()
 
-    async def refund(self, key: str, item: StepItem) -> Reply:
+    async def refund(self, key: str, _: StepItem) -> Reply:
         self.closed.add(key)
         if key in self.charged:
             self.refunded.add(key)

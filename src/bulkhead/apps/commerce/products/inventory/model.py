@@ -21,6 +21,13 @@ class ReservationClosed(Conflict):
     hint = "Place a new order with a new Idempotency-Key."
 
 
+class StockMissing(Conflict):
+    """Orders that were paid for hold no stock any more: {orders}."""
+
+    code = "stock_missing"
+    hint = "Receive stock and resend the event, or cancel the orders, which refunds them."
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """So many units of a variant."""

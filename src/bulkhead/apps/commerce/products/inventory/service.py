@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from bulkhead.apps.commerce.products.inventory.model import Hold, ReservationClosed, StockExhausted
+from bulkhead.apps.commerce.products.inventory.model import (
+    Hold,
+    ReservationClosed,
+    StockExhausted,
+    StockMissing,
+)
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.errors import BulkheadError
 
@@ -32,22 +37,44 @@ async def reserve_stock(
 
 async def release_stock(tx: Transaction, orders: Sequence[UUID]) -> None:
     """Give back what the orders hold; an order that holds nothing yet never will."""
-    await tx.execute(QUERIES.release_stock, list(orders), "released")
+    await tx.fetch(QUERIES.release_stock, list(orders), "released")
 
 
 async def expire_stock(tx: Transaction, orders: Sequence[UUID]) -> None:
     """As `release_stock`, for holds whose time has run out."""
-    await tx.execute(QUERIES.release_stock, list(orders), "expired")
+    await tx.fetch(QUERIES.release_stock, list(orders), "expired")
 
 
-async def commit_stock(tx: Transaction, orders: Sequence[UUID]) -> None:
-    """Take what the orders hold out of stock, with a movement each; repeatable."""
-    await tx.execute(QUERIES.commit_stock, list(orders))
+async def sell_stock(tx: Transaction, orders: Sequence[UUID]) -> None:
+    """Take what the orders hold out of stock for good, with a movement each; repeatable.
+
+    An order that was cancelled meanwhile sells nothing. Raises StockMissing for an order that was
+    paid for and holds nothing, which only a person can put right.
+    """
+    rows = await tx.fetch(QUERIES.commit_stock, list(orders))
+    lost = [str(row["order_id"]) for row in rows if row["state"] in {"expired", "missing"}]
+    if lost:
+        raise StockMissing(orders=", ".join(lost))
 
 
-async def restock(tx: Transaction, movements: Sequence[dict[str, Any]]) -> None:
-    """Put units of cancelled or returned orders back; each order, variant and reason once."""
-    await tx.execute(QUERIES.restock, json.dumps(movements, default=str))
+async def take_back_stock(
+    tx: Transaction, orders: Mapping[UUID, Sequence[tuple[UUID, int]]]
+) -> None:
+    """Give back what the orders hold, or have taken out of stock; repeatable, in any order."""
+    rows = await tx.fetch(QUERIES.release_stock, list(orders), "released")
+    movements = [
+        {
+            "order_id": str(row["order_id"]),
+            "variant_id": str(variant_id),
+            "quantity": quantity,
+            "reason": "cancel",
+        }
+        for row in rows
+        if row["state"] == "committed"
+        for variant_id, quantity in orders[row["order_id"]]
+    ]
+    if movements:
+        await tx.execute(QUERIES.restock, json.dumps(movements))
 
 
 async def list_expired(tx: Transaction, limit: int) -> list[UUID]:

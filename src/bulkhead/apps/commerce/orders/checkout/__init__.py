@@ -1,0 +1,1 @@
+"""Placing an order: its price, its rows, and what its payment makes of it."""

@@ -1,0 +1,1 @@
+"""What the payment company tells, taken in once."""

@@ -1,0 +1,42 @@
+"""Use cases that follow an order in the products database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from bulkhead.engine.clock import now
+from bulkhead.engine.connections.queries import load_queries
+
+if TYPE_CHECKING:
+    from bulkhead.engine.connections.transaction import Transaction
+
+QUERIES = load_queries(__package__)
+
+
+async def forget_bought(tx: Transaction, bought: Sequence[tuple[UUID, Sequence[UUID]]]) -> None:
+    """Take the variants that customers bought out of their carts; repeatable."""
+    rows = [
+        {"user_id": str(user_id), "variant_id": str(variant_id)}
+        for user_id, variants in bought
+        for variant_id in variants
+    ]
+    await tx.execute(QUERIES.forget_bought, json.dumps(rows))
+
+
+async def verify_purchases(
+    tx: Transaction, user_id: UUID, order_id: UUID, products: Sequence[UUID]
+) -> None:
+    """Note that a customer was sent these products; repeatable."""
+    rows = [
+        {
+            "user_id": str(user_id),
+            "product_id": str(product_id),
+            "order_id": str(order_id),
+            "delivered_at": now().isoformat(),
+        }
+        for product_id in products
+    ]
+    await tx.execute(QUERIES.verify_purchases, json.dumps(rows))

@@ -1,0 +1,201 @@
+"""Requests that touch more than one database: checkout, payment, cancellation, webhooks."""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Request
+from fastapi.responses import JSONResponse
+
+from bulkhead.apps.commerce.orders.checkout.model import (
+    ATTEMPTS_MAX,
+    CheckoutBody,
+    OrderEnded,
+    PaymentBody,
+    PaymentDeclined,
+    PaymentRefused,
+    hash_request,
+    parse_key,
+)
+from bulkhead.apps.commerce.orders.checkout.service import cancel_orders
+from bulkhead.apps.commerce.orders.history.service import get_order, get_order_state
+from bulkhead.apps.commerce.orders.pricing.model import PriceRules
+from bulkhead.apps.commerce.sagas import PAY_ORDER, PLACE_ORDER, REFUND_PAYMENT
+from bulkhead.apps.commerce.views import draft_order
+from bulkhead.capabilities.payments.provider import PaymentProvider
+from bulkhead.engine.connections.claims import SERVICE, Claims
+from bulkhead.engine.connections.database import OpenDatabase
+from bulkhead.engine.errors import BulkheadError, Conflict
+from bulkhead.engine.ids import derive_id
+from bulkhead.engine.messaging.saga_errors import SagaPending
+from bulkhead.engine.messaging.saga_runner import SagaRunner
+
+Json = dict[str, Any]
+SignedIn = Callable[..., Awaitable[Claims]]
+
+
+class OrderNotCancellable(Conflict):
+    """Order {order_id} is {state} and cannot be cancelled."""
+
+    code = "order_not_cancellable"
+    hint = "What has been sent can be returned."
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """What the requests below need."""
+
+    orders: OpenDatabase
+    products: OpenDatabase
+    sagas: SagaRunner
+    provider: PaymentProvider
+    rules: PriceRules
+
+    async def place(self, claims: Claims, key: str, body: CheckoutBody) -> Json:
+        """Place an order under its key; a repeat gets the first answer.
+
+        Raises what `draft_order` raises, StockExhausted, CouponRefused, IdempotencyKeyReused,
+        SagaInProgress, SagaPending.
+        """
+        order_id = derive_id("commerce.order", claims.subject, key)
+        hashed = hash_request(body.model_dump(mode="json"))
+        try:
+            draft = await draft_order(
+                self.orders,
+                self.products,
+                self.rules,
+                claims,
+                order_id,
+                body,
+                request_hash=hashed,
+                provider=self.provider.name,
+            )
+        except BulkheadError:
+            # What the first request found may have changed since; its answer has not.
+            found = await self.sagas.find_answer(self._saga(PLACE_ORDER), order_id, hashed)
+            if found is None:
+                raise
+            return found[0]  # type: ignore[no-any-return]
+        answer: Json = await self.sagas.run(
+            self._saga(PLACE_ORDER),
+            order_id,
+            draft.to_json(),
+            request_hash=hashed,
+            transient={"source": body.payment_source},
+        )
+        return answer
+
+    async def pay(self, claims: Claims, key: str, order_id: UUID, body: PaymentBody) -> Json:
+        """Try another card for an order that waits for its payment."""
+        async with self.orders.transaction(claims, read_only=True) as db:
+            await get_order_state(db, order_id)
+        answer: Json = await self.sagas.run(
+            self._saga(PAY_ORDER),
+            derive_id("commerce.payment", claims.subject, order_id, key),
+            {"order_id": str(order_id), "provider": self.provider.name},
+            request_hash=hash_request(str(order_id), body.model_dump(mode="json")),
+            transient={"source": body.payment_source},
+        )
+        return answer
+
+    async def cancel(self, claims: Claims, order_id: UUID, reason: str) -> str:
+        """Cancel an order that has not been sent, give its payment back; return it as JSON."""
+        async with self.orders.transaction(claims, read_only=True) as db:
+            await get_order_state(db, order_id)
+        async with self.orders.transaction(SERVICE) as tx:
+            [ended] = await cancel_orders(tx, [order_id], reason=reason)
+        if ended["state"] != "cancelled":
+            raise OrderNotCancellable(order_id=order_id, state=ended["state"])
+        if ended["refund_id"] is not None:
+            await refund_payment(self.sagas, ended["refund_id"])
+        async with self.orders.transaction(claims, read_only=True) as db:
+            return await get_order(db, order_id)
+
+    def _saga(self, name: str) -> Any:  # noqa: ANN401
+        return self.sagas.saga(name)
+
+
+async def refund_payment(sagas: SagaRunner, refund_id: UUID) -> None:
+    """Carry out a refund that was asked for; it goes on in the background when it must."""
+    saga = sagas.saga(REFUND_PAYMENT)
+    saga_id = derive_id("commerce.refund", refund_id)
+    try:
+        await sagas.run(saga, saga_id, {"refund_id": str(refund_id)}, request_hash="refund")
+    except SagaPending:
+        return
+
+
+def routes(checkout: Checkout, signed_in: SignedIn) -> APIRouter:
+    """The requests of customers that touch more than one database."""
+    router = APIRouter(tags=["checkout"])
+    user = Annotated[Claims, Depends(signed_in)]
+    idempotency_key = Annotated[str | None, Header(alias="Idempotency-Key")]
+
+    @router.post("/checkout", status_code=201)
+    async def place_order(
+        body: CheckoutBody, claims: user, key: idempotency_key = None
+    ) -> JSONResponse:
+        """Place an order: hold its stock, charge it, confirm it."""
+        order_id = derive_id("commerce.order", claims.subject, parse_key(key))
+        try:
+            return answer(await checkout.place(claims, parse_key(key), body))
+        except SagaPending:
+            return pending(order_id)
+
+    @router.post("/orders/{order_id}/payments", status_code=201)
+    async def pay_order(
+        order_id: UUID, body: PaymentBody, claims: user, key: idempotency_key = None
+    ) -> JSONResponse:
+        """Try another card for an order whose payment was declined."""
+        try:
+            return answer(await checkout.pay(claims, parse_key(key), order_id, body))
+        except SagaPending:
+            return pending(order_id)
+
+    @router.post("/orders/{order_id}/cancel")
+    async def cancel_order(order_id: UUID, claims: user) -> JSONResponse:
+        """Cancel an order that has not been sent, and give its payment back."""
+        order = await checkout.cancel(claims, order_id, "cancelled by the customer")
+        return JSONResponse(json.loads(order))
+
+    return router
+
+
+def webhook_routes(
+    provider: PaymentProvider, receive: Callable[[Any], Awaitable[str]]
+) -> APIRouter:
+    """Where the payment company tells what happened; believed only with its signature."""
+    router = APIRouter(tags=["webhooks"])
+
+    @router.post("/webhooks/payments")
+    async def receive_payment_event(request: Request) -> JSONResponse:
+        """Take in an event: once, however often and in whatever order it comes."""
+        event = provider.verify_webhook(request.headers, await request.body())
+        return JSONResponse({"outcome": await receive(event)})
+
+    return router
+
+
+def answer(settled: Json) -> JSONResponse:
+    """What a customer is told of a settled order; raises the refusals of payments."""
+    order = {
+        name: settled.get(name)
+        for name in ("order_id", "order_number", "state", "total", "currency", "created_at")
+    }
+    if settled["state"] == "confirmed":
+        location = f"/commerce/orders/{settled['order_id']}"
+        return JSONResponse(order, 201, headers={"Location": location})
+    if settled["attempt_state"] == "declined":
+        left = ATTEMPTS_MAX - settled["attempt_no"]
+        kind = PaymentDeclined if left > 0 and settled["state"] == "pending" else PaymentRefused
+        raise kind(**order, decline_code=settled.get("decline_code"), attempts_left=left)
+    raise OrderEnded(**order)
+
+
+def pending(order_id: UUID) -> JSONResponse:
+    """What a customer is told while nobody knows whether the card was charged."""
+    location = f"/commerce/orders/{order_id}"
+    body = {"order_id": str(order_id), "state": "pending"}
+    return JSONResponse(body, 202, headers={"Location": location, "Retry-After": "2"})

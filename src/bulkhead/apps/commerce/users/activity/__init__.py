@@ -1,0 +1,1 @@
+"""What a user did, as told by the other databases."""
