@@ -115,7 +115,8 @@ async def ensure_database(
         async with admin.transaction():
             await admin.execute(f"select pg_advisory_xact_lock({LOCK_KEY})")
             state = await find_database(admin, spec) or state
-            await admin.execute(";".join(plan_database(spec, state, secret)))
+            for statement in plan_database(spec, state, secret):
+                await admin.execute(statement)
     return complete or state.is_sealed
 
 

@@ -96,12 +96,13 @@ class Endpoint:
             query["sslrootcert"] = str(self.ca_file)
         elif query["sslmode"].startswith("verify"):
             query["sslrootcert"] = "system"
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        place = self.name
         if self.host.startswith("/"):
-            query["host"], host = self.host, ""
+            query |= {"host": self.host, "port": str(self.port)}
+            place = ""
         login = f"{quote(session.user, safe='')}:{quote(session.password, safe='')}"
         return (
-            f"postgresql://{login}@{host}:{self.port}/{quote(session.database, safe='')}"
+            f"postgresql://{login}@{place}/{quote(session.database, safe='')}"
             f"?{urlencode(query, safe='/')}"
         )
 
@@ -110,7 +111,8 @@ def parse_dsn(dsn: str) -> Endpoint:
     """Read `postgresql://user:password@host:port/database?sslmode=...&sslrootcert=...`.
 
     Raises ConfigurationInvalid for everything else: several hosts, other parameters, other
-    schemes. A Unix socket is given as `?host=/directory`. The message never repeats the DSN.
+    schemes. A Unix socket is given as `?host=/directory&port=5432`. The message never repeats the
+    DSN.
     """
     try:
         parts = urlsplit(dsn)
@@ -123,17 +125,15 @@ def parse_dsn(dsn: str) -> Endpoint:
         raise _invalid("it must begin with postgresql://")
     if parts.fragment or len(query) != len(pairs):
         raise _invalid("it has a fragment, or a parameter twice; quote '#' in a password as %23")
-    unknown = sorted(set(query) - {"host", "sslmode", "sslrootcert"})
+    unknown = sorted(set(query) - {"host", "port", "sslmode", "sslrootcert"})
     if unknown:
         raise _invalid(f"parameter '{unknown[0]}' is not accepted")
     if not parts.username:
         raise _invalid("it names no user")
-    if port == 0:
-        raise _invalid("port 0 cannot be connected to")
     database = _text("the database", parts.path.removeprefix("/"))
     return Endpoint(
         host=_host(parts, query),
-        port=port or 5432,
+        port=_port(port, query),
         user=_text("the user", parts.username),
         password=_text("the password", parts.password or ""),
         database=database or "postgres",
@@ -200,6 +200,13 @@ def _host(parts: SplitResult, query: dict[str, str]) -> str:
         if not _HOST.fullmatch(host) or re.fullmatch(r"[0-9.]+|0[xX][0-9a-fA-F.xX]*", host):
             raise _invalid("the host is neither a name nor an address, or it is a list") from None
     return host
+
+
+def _port(port: int | None, query: dict[str, str]) -> int:
+    text = query.get("port", "5432" if port is None else str(port))
+    if not text.isdecimal() or not 0 < int(text) <= _PORT_MAX or (port and "port" in query):
+        raise _invalid("the port must be one number from 1 to 65535")
+    return int(text)
 
 
 def _tls(query: dict[str, str]) -> Tls | None:

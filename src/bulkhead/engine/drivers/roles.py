@@ -113,15 +113,11 @@ def _plan_owner(name: str, state: ServerState, server: str, secret: Secret) -> l
     plan = []
     role = state.roles.get(name)
     if role is None:
-        plan += [_creates(f'create role "{name}" nologin noinherit'), _marks(name, secret)]
+        # It inherits, because that is how the owner of a database owns the schema `public`.
+        plan += [_creates(f'create role "{name}" nologin'), _marks(name, secret)]
     else:
         _verify_ours(role, server, secret)
-    if not state.admin.is_superuser and name not in state.admin.member_of:
-        options = (
-            " with inherit true, set true" if state.version >= VERSION_MEMBERSHIP_OPTIONS else ""
-        )
-        plan.append(_creates(f'grant "{name}" to current_user{options}'))
-    return plan
+    return plan + _plan_administration(name, state)
 
 
 def _plan_login(
@@ -152,7 +148,16 @@ def _plan_login(
     for setting, value in settings.items():
         if f"{setting}={value}" not in role.settings:
             plan.append(_creates(f"alter role \"{name}\" set {setting} = '{value}'"))
-    return plan
+    return plan + _plan_administration(name, state)
+
+
+def _plan_administration(name: str, state: ServerState) -> list[Statement]:
+    """Let an administrator who is no superuser act as the role, and end its sessions."""
+    if state.admin.is_superuser or name in state.admin.member_of:
+        return []
+    new = state.version >= VERSION_MEMBERSHIP_OPTIONS
+    options = " with inherit true, set true" if new else ""
+    return [_creates(f'grant "{name}" to current_user{options}')]
 
 
 def _verify_ours(role: RoleState, server: str, secret: Secret) -> None:

@@ -1,0 +1,103 @@
+"""The servers that every driver has to pass the contract suite on."""
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from tests.integration.engine.drivers.subject import Subject
+from tests.integration.engine.drivers.tls_server import TlsServer, find_programs, run_tls_server
+
+from bulkhead.engine.drivers.embedded import EmbeddedDriver
+from bulkhead.engine.drivers.endpoint import Endpoint, Tls, open_connection
+from bulkhead.engine.drivers.postgres import PostgresDriver
+from bulkhead.engine.drivers.protocol import DatabaseSpec
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """A folder that every account may pass through, unlike pytest's own."""
+    path = Path(tempfile.mkdtemp(prefix="bulkhead-drivers-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+async def embedded(folder: Path) -> AsyncIterator[EmbeddedDriver]:
+    driver = EmbeddedDriver(folder / "embedded", durable=False)
+    await driver.start()
+    yield driver
+    await driver.stop()
+
+
+@pytest.fixture(scope="session")
+async def limited(folder: Path) -> AsyncIterator[Subject]:
+    """A server whose administrator may create roles and databases, but is no superuser."""
+    embedded = EmbeddedDriver(folder / "limited", durable=False)
+    await embedded.start()
+    superuser = embedded._driver.endpoint
+    password = secrets.token_urlsafe()
+    admin = await open_connection(superuser, superuser.administrator(), timeout_s=10)
+    await admin.execute(
+        f"create role limited login createrole createdb password '{password}';"
+        "grant connect on database postgres to limited;"
+        "create role service_role nologin noinherit bypassrls;"
+        "grant service_role to limited with admin option;"
+    )
+    await admin.close()
+    dsn = f"postgresql://limited:{password}@127.0.0.1:{superuser.port}/postgres"
+    yield Subject(PostgresDriver(dsn, secrets.token_bytes(32)), superuser)
+    await embedded.stop()
+
+
+@pytest.fixture(scope="session")
+def tls_server(folder: Path) -> Iterator[TlsServer]:
+    postgres = find_programs()
+    if postgres is None:
+        pytest.skip("no PostgreSQL with OpenSSL on this machine (the embedded one has none)")
+    with run_tls_server(postgres, folder / "tls") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def encrypted(tls_server: TlsServer) -> Subject:
+    endpoint = Endpoint(
+        "localhost",
+        tls_server.port,
+        "postgres",
+        tls_server.password,
+        tls=Tls.VERIFY_FULL,
+        ca_file=tls_server.ca_file,
+    )
+    driver = PostgresDriver(
+        tls_server.dsn(sslmode="verify-full", sslrootcert=str(tls_server.ca_file)),
+        secrets.token_bytes(32),
+    )
+    return Subject(driver, endpoint, encrypted=True)
+
+
+@pytest.fixture(scope="session", params=["embedded", "superuser", "limited", "encrypted"])
+def subject(request: pytest.FixtureRequest) -> Subject:
+    """Every kind of server in turn."""
+    if request.param in {"limited", "encrypted"}:
+        found: Subject = request.getfixturevalue(request.param)
+        return found
+    embedded: EmbeddedDriver = request.getfixturevalue("embedded")
+    superuser = embedded._driver.endpoint
+    if request.param == "embedded":
+        return Subject(embedded, superuser)
+    dsn = (
+        f"postgresql://postgres:{superuser.password}@/postgres"
+        f"?host={superuser.host}&port={superuser.port}&sslmode=disable"
+    )
+    return Subject(PostgresDriver(dsn, secrets.token_bytes(32)), superuser)
+
+
+@pytest.fixture(scope="session")
+async def spec(subject: Subject) -> AsyncIterator[DatabaseSpec]:
+    """A database that the tests of one server share and leave as it is."""
+    async with subject.database() as spec:
+        yield spec

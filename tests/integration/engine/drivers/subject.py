@@ -1,0 +1,86 @@
+"""A driver under test, seen from both sides."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+from bulkhead.engine.drivers.endpoint import Endpoint, open_connection
+from bulkhead.engine.drivers.protocol import DatabaseSpec, Driver, Login
+
+_numbers = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A driver, and a superuser's means to look behind it."""
+
+    driver: Driver
+    superuser: Endpoint
+    encrypted: bool = False
+
+    @asynccontextmanager
+    async def look(self, database: str = "postgres") -> AsyncIterator[Any]:
+        """A superuser's connection that knows nothing of the driver."""
+        connection = await open_connection(
+            self.superuser, self.superuser.administrator(database), timeout_s=10
+        )
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
+    async def database(self, spec: DatabaseSpec | None = None) -> AsyncIterator[DatabaseSpec]:
+        """A database of its own for a test, dropped after it."""
+        spec = spec or DatabaseSpec(fresh_name())
+        await self.driver.ensure_database(spec)
+        try:
+            yield spec
+        finally:
+            await self.driver.drop_database(spec)
+
+    @asynccontextmanager
+    async def opened(self, spec: DatabaseSpec, login: Login) -> AsyncIterator[Any]:
+        """A connection that the driver opened."""
+        connection = await self.driver.connect(spec, login, timeout_s=10)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def migrate(self, spec: DatabaseSpec, sql: str) -> None:
+        """Run `sql` as migrations do."""
+        async with self.opened(spec, Login.ADMIN) as admin, admin.transaction():
+            await admin.execute(f'set local role "{spec.owner}"')
+            await admin.execute(sql)
+
+    async def catalogue(self, spec: DatabaseSpec) -> list[Any]:
+        """Row versions of everything that ensure_database makes outside of the database."""
+        async with self.look() as admin:
+            rows: list[Any] = await admin.fetch(
+                "select 'role' as kind, oid, xmin::text from pg_authid where rolname like $1 "
+                "union all select 'database', oid, xmin::text from pg_database where datname = $2 "
+                "order by 1, 2",
+                f"{spec.name}\\_%",
+                spec.name,
+            )
+        return rows
+
+
+def fresh_name() -> str:
+    """A name that no other test uses."""
+    return f"contract{next(_numbers)}"
+
+
+def clone_of(template: DatabaseSpec, *, own_logins: bool = False) -> DatabaseSpec:
+    """A clone with the roles of its template."""
+    name = fresh_name()
+    return replace(
+        template,
+        name=name,
+        template=template.name,
+        role_prefix=template.name,
+        login_prefix=name if own_logins else None,
+    )
