@@ -148,9 +148,9 @@ async def apply_repair(router: Router, topology: Topology, repair: Repair) -> Re
 
 async def _open(router: Router, topology: Topology, repair: Repair) -> tuple[Source, Target]:
     source = await open_source(router, topology, repair.reference)
-    if repair.action is RepairAction.SET_NULL and source.column.required:
+    if repair.action is RepairAction.SET_NULL and source.rows.column.required:
         raise RepairImpossible(
-            reference=repair.reference.name, reason=f"'{source.column.name}' must not be empty"
+            reference=repair.reference.name, reason=f"'{source.rows.column.name}' must not be empty"
         )
     return source, await open_target(router, topology, source)
 
@@ -164,7 +164,7 @@ async def _batches(
         async with source.transaction(read_only=True) as tx:
             recorded = await tx.fetch(
                 QUERIES.open_violations,
-                source.reference.name,
+                source.rows.name,
                 last.target_key,
                 last.source_key,
                 BATCH_MAX,
@@ -178,13 +178,13 @@ async def _batches(
         keys = sorted({orphan.target_key for orphan in held})
         async with target.transaction(read_only=True) as tx:
             missing = await target.look_up(tx, keys)
-        orphaned = set(source.orphaned(missing))
+        orphaned = set(source.rows.orphaned(missing))
         yield [orphan for orphan in held if orphan.target_key in orphaned], len(recorded)
 
 
 async def _read_held(tx: Transaction, source: Source, orphans: Sequence[Orphan]) -> list[Orphan]:
     rows = await tx.fetch(
-        QUERIES.held_rows.format(**source.names()),
+        QUERIES.held_rows.format(**source.rows.names()),
         [orphan.source_key for orphan in orphans],
         [orphan.target_key for orphan in orphans],
     )
@@ -238,4 +238,4 @@ def _statement(repair: Repair, source: Source) -> str:
             return repair.placeholder or ""
         case RepairAction.IGNORE:
             return QUERIES.ignore_violations  # type: ignore[no-any-return]
-    return statement.format(**source.names())
+    return statement.format(**source.rows.names())

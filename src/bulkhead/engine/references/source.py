@@ -8,15 +8,15 @@ sweep of hours keeps no snapshot that would hold back vacuum, and can go on from
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.connections.sql import identifier
-from bulkhead.engine.references.columns import ColumnFacts, Key, TableFacts, read_table
-from bulkhead.engine.topology import OnDelete
+from bulkhead.engine.references.columns import ColumnFacts, Key
+from bulkhead.engine.references.referrers import Referrers, read_referrers
 
 if TYPE_CHECKING:
     from bulkhead.engine.connections.database import OpenDatabase
@@ -46,49 +46,20 @@ class Page:
 class Source:
     """The referring side of a reference."""
 
-    reference: Reference
+    rows: Referrers
     database: OpenDatabase
-    table: TableFacts
-
-    @property
-    def column(self) -> ColumnFacts:
-        """The column that holds the keys."""
-        return self.table.column
-
-    @property
-    def quoted_column(self) -> str:
-        """Its name, quoted."""
-        return identifier(self.column.name)
-
-    @property
-    def held(self) -> str:
-        """An SQL condition: the row holds the reference."""
-        condition = f"{self.quoted_column} is not null"
-        where = self.reference.where
-        return condition if where is None else f"{condition} and ({where})"
 
     @property
     def path(self) -> tuple[ColumnFacts, ...]:
         """The columns in whose order pages follow one another."""
-        return (self.column,) if self.column.indexed else self.table.keys
-
-    def names(self) -> dict[str, str]:
-        """What fills the placeholders of a statement about the rows of the source."""
-        return {
-            "table": self.table.name,
-            "column": self.quoted_column,
-            "type": self.column.type,
-            "held": self.held,
-            "row_key": self.table.row_key,
-            "row_in": self.table.row_in,
-        }
+        return (self.rows.column,) if self.rows.column.indexed else self.rows.table.keys
 
     async def count_rows(self) -> int:
         """Count the rows that hold the reference."""
         async with self.transaction(read_only=True) as tx:
             await tx.execute(f"set local statement_timeout = '{STATEMENT_S}s'")
             count: int = await tx.fetchval(
-                QUERIES.count_rows.format(table=self.table.name, held=self.held)
+                QUERIES.count_rows.format(table=self.rows.table.name, held=self.rows.held)
             )
         return count
 
@@ -96,22 +67,9 @@ class Source:
         """Read the keys that follow position `after`, at most `limit`; None at the end."""
         async with self.transaction(read_only=True) as tx:
             await tx.execute(QUERIES.prefer_indexes)
-            if self.column.indexed:
+            if self.rows.column.indexed:
                 return await self._read_by_key(tx, after, limit)
             return await self._read_by_row(tx, after, limit)
-
-    def orphaned(self, missing: Mapping[str, bool]) -> list[str]:
-        """The keys that are orphans, of those that are missing with or without a tombstone.
-
-        Under RESTRICT a tombstone is no excuse: nobody should have been able to delete the row.
-        """
-        restricts = self.reference.on_delete is OnDelete.RESTRICT
-        return [key for key, tombstoned in missing.items() if restricts or not tombstoned]
-
-    def counting(self, within: str = "true") -> str:
-        """A statement that counts the rows that refer to any of the keys in `$1::text[]`."""
-        statement: str = QUERIES.count_rows_of
-        return statement.format(**self.names(), within=within)
 
     async def count_of(self, keys: Collection[str], page: Page) -> int:
         """Count the rows of `page` that refer to any of `keys`."""
@@ -120,7 +78,7 @@ class Source:
         within, positions = self.within(page, 2)
         async with self.transaction(read_only=True) as tx:
             await tx.execute(QUERIES.prefer_indexes)
-            count: int = await tx.fetchval(self.counting(within), list(keys), *positions)
+            count: int = await tx.fetchval(self.rows.counting(within), list(keys), *positions)
         return count
 
     def within(self, page: Page, parameter: int) -> tuple[str, list[str]]:
@@ -142,23 +100,23 @@ class Source:
     async def _read_by_key(self, tx: Transaction, after: str | None, limit: int) -> Page | None:
         row = await tx.fetchrow(
             QUERIES.page_by_key.format(
-                **self.names(), packed=self.column.packed, after=self._after(after)
+                **self.rows.names(), packed=self.rows.column.packed, after=self._after(after)
             ),
             limit,
             *_given(after),
         )
-        keys = self.column.unpack(row["keys"]) if row else ()
+        keys = self.rows.column.unpack(row["keys"]) if row else ()
         if row is None or not keys:
             return None
-        last = json.dumps([self.column.text(keys[-1])])
+        last = json.dumps([self.rows.column.text(keys[-1])])
         return Page(keys, row["rows"], after, last, ordered=True)
 
     async def _read_by_row(self, tx: Transaction, after: str | None, limit: int) -> Page | None:
-        keys = self.table.keys
+        keys = self.rows.table.keys
         row = await tx.fetchrow(
             QUERIES.page_by_row.format(
-                **self.names(),
-                packed=self.column.packed,
+                **self.rows.names(),
+                packed=self.rows.column.packed,
                 after=self._after(after),
                 path=", ".join(identifier(key.name) for key in keys),
                 aliased=", ".join(f"{identifier(key.name)} as k{n}" for n, key in enumerate(keys)),
@@ -170,7 +128,7 @@ class Source:
         )
         if row is None or not row["rows"]:
             return None
-        unpacked = self.column.unpack(row["keys"])
+        unpacked = self.rows.column.unpack(row["keys"])
         return Page(unpacked, row["rows"], after, row["last"], ordered=False)
 
     def _after(self, after: str | None) -> str:
@@ -189,7 +147,7 @@ async def open_source(router: Router, topology: Topology, reference: Reference) 
     """Look up the referring side of `reference`; raises ReferenceBroken."""
     database = router.database(reference.source.database)
     async with database.transaction(SERVICE, read_only=True) as tx:
-        return Source(reference, database, await read_table(tx, topology, reference.source))
+        return Source(await read_referrers(tx, topology, reference), database)
 
 
 def _given(after: str | None) -> list[str]:

@@ -12,14 +12,6 @@ select count(*)
 from {table}
 where {held}
 
--- name: count_rows_of
--- How many rows of a page refer to some keys.
-select count(*)
-from {table}
-where {held}
-  and {column} = any($1::text[]::{type}[])
-  and {within}
-
 -- name: page_by_key
 -- The next distinct keys in their order, packed, and how many rows hold them.
 select {packed} as keys, sum(page.rows)::bigint as rows

@@ -19,7 +19,6 @@ from bulkhead.engine import failpoints
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.errors import Conflict
-from bulkhead.engine.references.settle import settle_keys
 from bulkhead.engine.references.source import STATEMENT_S, Page, Source, open_source
 from bulkhead.engine.references.target import Target, open_target
 
@@ -150,7 +149,7 @@ async def compare(
         try:
             async with asyncio.TaskGroup() as group:
                 following = group.create_task(source.read_page(page.last, page_keys))
-                missing = group.create_task(target.find_missing(page, source.column))
+                missing = group.create_task(target.find_missing(page, source.rows.column))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         yield page, missing.result()
@@ -158,7 +157,7 @@ async def compare(
 
 
 async def _begin(source: Source, *, restart: bool) -> Progress:
-    name, path = source.reference.name, ",".join(column.name for column in source.path)
+    name, path = source.rows.name, ",".join(column.name for column in source.path)
     if not restart:
         async with source.transaction() as tx:
             row = await tx.fetchrow(QUERIES.continue_sweep, name, path)
@@ -175,13 +174,13 @@ async def _record_page(
     source: Source, progress: Progress, page: Page, missing: Mapping[str, bool]
 ) -> Progress:
     """Write what a page brought, together with how far the sweep has come."""
-    orphaned = source.orphaned(missing)
+    orphaned = source.rows.orphaned(missing)
     deleted = list(missing.keys() - orphaned)
     tombstoned = await source.count_of(deleted, page)
     async with source.transaction() as tx:
         orphans = 0
         if deleted:
-            await settle_keys(tx, source, deleted)
+            await source.rows.settle(tx, deleted)
         if orphaned:
             orphans = await _record_violations(tx, source, page, orphaned)
         progress = replace(
@@ -193,7 +192,7 @@ async def _record_page(
         )
         status = await tx.execute(
             QUERIES.advance_sweep,
-            source.reference.name,
+            source.rows.name,
             progress.fence,
             progress.position,
             progress.rows_checked,
@@ -201,7 +200,7 @@ async def _record_page(
             progress.tombstoned,
         )
         if status != "UPDATE 1":
-            raise SweepSuperseded(reference=source.reference.name)
+            raise SweepSuperseded(reference=source.rows.name)
     return progress
 
 
@@ -209,8 +208,8 @@ async def _record_violations(tx: Transaction, source: Source, page: Page, keys: 
     within, positions = source.within(page, 3)
     await tx.execute(f"set local statement_timeout = '{STATEMENT_S}s'")
     status = await tx.execute(
-        QUERIES.record_violations.format(**source.names(), within=within),
-        source.reference.name,
+        QUERIES.record_violations.format(**source.rows.names(), within=within),
+        source.rows.name,
         keys,
         *positions,
     )
@@ -219,7 +218,7 @@ async def _record_violations(tx: Transaction, source: Source, page: Page, keys: 
 
 async def _complete(source: Source, progress: Progress) -> None:
     async with source.transaction() as tx:
-        name = source.reference.name
+        name = source.rows.name
         if await tx.execute(QUERIES.complete_sweep, name, progress.fence) != "UPDATE 1":
             raise SweepSuperseded(reference=name)
         await tx.execute(QUERIES.close_vanished, name, progress.started_at)

@@ -110,12 +110,12 @@ class Target:
 
 async def open_target(router: Router, topology: Topology, source: Source) -> Target:
     """Look up the side that `source` refers to; raises ReferenceBroken."""
-    column = source.reference.target
+    column = source.rows.reference.target
     database = router.database(column.database)
     async with database.transaction(SERVICE, read_only=True) as tx:
         table = await read_table(tx, topology, column)
-    if table.column.kind is not source.column.kind:
+    if table.column.kind is not source.rows.column.kind:
         raise ReferenceBroken(
-            reason=f"{source.reference.name}: {source.column.type} refers to {table.column.type}"
+            reason=f"{source.rows.name}: {source.rows.column.type} refers to {table.column.type}"
         )
-    return Target(source.reference.name, database, table, column.table)
+    return Target(source.rows.name, database, table, column.table)

@@ -126,7 +126,7 @@ async def _verify_unused(
 ) -> None:
     source = await open_source(router, topology, reference)
     async with source.transaction(read_only=True) as tx:
-        count: int = await tx.fetchval(source.counting(), list(keys))
+        count: int = await tx.fetchval(source.rows.counting(), list(keys))
     if count:
         raise ReferenceInUse(
             count=count, source=str(reference.source), target=str(reference.target)

@@ -13,7 +13,9 @@ from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.connections.router import Placement, Router
 from bulkhead.engine.drivers.embedded import EmbeddedDriver
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Login
+from bulkhead.engine.messaging.outbox import Outbox
 from bulkhead.engine.migrations.files import parse_migration
+from bulkhead.engine.references.deletion import deletion_subscriptions
 from bulkhead.engine.topology import Topology
 
 ENGINE = Path(__file__).parents[4] / "src/bulkhead/engine/migrations/engine"
@@ -46,7 +48,8 @@ async def router(server: EmbeddedDriver) -> AsyncIterator[Router]:
         Placement(database.name, server, DatabaseSpec(f"shop_{database.name}"))
         for database in TOPOLOGY.databases
     ]
-    router = Router("shop", tuple(placements))
+    outbox = Outbox("shop", deletion_subscriptions(TOPOLOGY))
+    router = Router("shop", tuple(placements), events=outbox)
     for database in router:
         await empty(database)
     yield router

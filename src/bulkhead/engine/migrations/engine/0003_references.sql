@@ -4,10 +4,15 @@ create table bulkhead.tombstones (
   table_name text not null,
   key text not null,
   deleted_at timestamptz not null default now(),
+  announced_at timestamptz,
   primary key (table_name, key)
 );
 comment on table bulkhead.tombstones is
   'A key of a table that other databases refer to, left by the transaction that deleted the row.';
+comment on column bulkhead.tombstones.announced_at is
+  'When the event was published that has the referring databases apply on_delete.';
+create index tombstones_unannounced on bulkhead.tombstones (table_name, deleted_at)
+  where announced_at is null;
 
 create table bulkhead.deletion_fences (
   table_name text not null,
@@ -85,7 +90,7 @@ begin
 end
 $$;
 comment on function bulkhead.bury(text, text[]) is
-  'Leaves tombstones for the keys of a table, lifts their fences and tells the referring databases; '
+  'Leaves tombstones for the keys of a table and lifts their fences; '
   'keys that have a tombstone are skipped. Also for a row that stays but counts as deleted.';
 
 create function bulkhead.leave_tombstone() returns trigger
