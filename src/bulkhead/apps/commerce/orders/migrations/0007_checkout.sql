@@ -49,11 +49,12 @@ $$;
 comment on function private.check_open_batch(jsonb) is
   'Raise an error that names an order of the batch that is malformed or whose items do not add up.';
 
+-- Without `set search_path`, so that it is inlined where it is called.
 create function private.summarize_orders(p uuid[])
 returns table (order_id uuid, state text, summary jsonb)
-language sql stable set search_path = ''
+language sql stable
 as $$
-  select o.id, o.state, jsonb_build_object(
+  select o.id, o.state, pg_catalog.jsonb_build_object(
     'id', o.id,
     'order_number', o.order_number,
     'user_id', o.user_id,
@@ -166,7 +167,8 @@ none, with the code coupon_invalid, coupon_used or coupon_exhausted.';
 
 create function private.open_orders(p jsonb)
 returns table (order_id uuid, state text, code text, summary jsonb)
-language plpgsql set search_path = ''
+language plpgsql set search_path = '' set enable_seqscan = off
+  set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare

@@ -1,16 +1,7 @@
 -- What becomes of open orders: paid, tried again, cancelled, refunded.
-
-create function private.lock_orders(p uuid[]) returns void
-language sql set search_path = ''
-as $$
-  select 1
-  from public.orders o
-  where o.id = any (p)
-  order by o.id
-  for no key update
-$$;
-comment on function private.lock_orders(uuid[]) is
-  'Lock orders in the common order, in a statement of its own: what follows sees what others did.';
+--
+-- Orders are locked in a statement of their own: only what comes after it sees what others did
+-- meanwhile.
 
 create function private.check_settle_batch(p jsonb) returns void
 language plpgsql stable set search_path = ''
@@ -48,114 +39,171 @@ $$;
 comment on function private.check_settle_batch(jsonb) is
   'Raise an error that names an order of the batch whose report is malformed or fits no attempt.';
 
-create function private.settle_orders(p jsonb)
-returns table (
-  order_id uuid, attempt_no integer, state text, attempt_state text, changed boolean,
-  refund_id uuid, summary jsonb
-)
+create function private.report_mismatches(p jsonb) returns void
 language plpgsql set search_path = ''
 as $$
-#variable_conflict use_column
-declare
-  orders uuid[] := array(select r.order_id from jsonb_to_recordset(p) as r (order_id uuid));
-  changed uuid[];
 begin
-  perform private.check_settle_batch(p);
-  perform private.lock_orders(orders);
+  insert into public.support_tickets (user_id, order_id, topic, subject, body, opened_by, priority)
+  select o.user_id, o.id, 'payment', format('Payment of order %s does not fit', o.order_number),
+    format('The provider reports %s %s under %s for attempt %s, which is %s.', r.amount, r.currency,
+      r.provider_ref, r.attempt_no, a.state),
+    'system', 'high'
+  from jsonb_to_recordset(p) as r (
+    order_id uuid, attempt_no integer, outcome text, provider_ref text, amount numeric,
+    currency text
+  )
+  join public.payment_attempts a on a.order_id = r.order_id and a.attempt_no = r.attempt_no
+  join public.orders o on o.id = r.order_id
+  where r.outcome = 'succeeded'
+    and a.state <> 'succeeded'
+    and not exists (
+      select 1
+      from public.support_tickets t
+      where t.order_id = r.order_id
+        and t.opened_by = 'system'
+        and t.topic = 'payment'
+        and t.state in ('open', 'waiting')
+    );
+end
+$$;
+comment on function private.report_mismatches(jsonb) is
+  'Open a ticket for each success reported of an attempt that did not succeed, unless one is open.';
 
-  with reported as materialized (
-    select a.order_id, a.attempt_no, o.user_id, o.order_number, o.state as order_state,
-      a.state as attempt_state, r.outcome, r.provider_ref, r.decline_code, r.amount, r.currency,
-      case
-        when a.state not in ('started', 'unknown') then a.state
-        when r.outcome <> 'succeeded' then r.outcome
-        when r.amount = a.amount and r.currency = a.currency and not exists (
-          select 1
-          from public.payment_attempts t
-          where t.order_id = a.order_id
-            and t.state = 'succeeded'
-        ) then 'succeeded'
-        else 'mismatch'
-      end as becomes
-    from jsonb_to_recordset(p) as r (
-      order_id uuid, attempt_no integer, outcome text, provider_ref text, decline_code text,
-      amount numeric, currency text
-    )
-    join public.orders o on o.id = r.order_id
-    join public.payment_attempts a
-      on a.order_id = r.order_id and a.attempt_no = r.attempt_no
-  ), settled as (
-    update public.payment_attempts a
-    set state = r.becomes,
-      provider_ref = coalesce(r.provider_ref, a.provider_ref),
-      decline_code = r.decline_code,
-      settled_at = case when r.becomes <> 'unknown' then now() end
-    from reported r
-    where a.order_id = r.order_id
-      and a.attempt_no = r.attempt_no
-      and a.state <> r.becomes
-    returning a.order_id, a.attempt_no, a.state, a.provider, a.provider_ref, a.amount, a.currency
-  ), paid as (
-    insert into public.payments (order_id, attempt_no, provider, provider_ref, amount, currency)
-    select s.order_id, s.attempt_no, s.provider, s.provider_ref, s.amount, s.currency
-    from settled s
-    where s.state = 'succeeded'
-    returning id, order_id, amount, currency
-  ), confirmed as (
-    update public.orders o
-    set state = 'confirmed'
-    from paid d
-    where o.id = d.order_id
-      and o.state = 'pending'
-    returning o.id
-  ), used as (
-    update public.coupon_usage u
-    set state = 'used'
-    from confirmed c
-    where u.order_id = c.id
-      and u.state = 'held'
-    returning u.coupon_id
-  ), claims as materialized (
-    select u.coupon_id, count(*)::integer as number from used u group by u.coupon_id
+create function private.settle_claims(p uuid[], p_state text) returns void
+language plpgsql set search_path = ''
+as $$
+declare
+  live uuid[];
+begin
+  select array_agg(u.order_id) into live
+  from public.coupon_usage u
+  where u.order_id = any (p)
+    and (u.state = 'held' or u.state = 'used' and p_state = 'released');
+  if live is null then
+    return;
+  end if;
+
+  with claims as materialized (
+    select u.coupon_id, count(*) filter (where u.state = 'held')::integer as held,
+      count(*) filter (where u.state = 'used')::integer as used
+    from public.coupon_usage u
+    where u.order_id = any (live)
+    group by u.coupon_id
   ), locked as materialized (
     select c.id
     from public.coupons c
     where c.id = any (array(select n.coupon_id from claims n))
     order by c.id
     for no key update
-  ), counted as (
-    update public.coupons c
-    set held_count = c.held_count - n.number, used_count = c.used_count + n.number
-    from claims n
-    join locked k on k.id = n.coupon_id
-    where c.id = n.coupon_id
-  ), returned as (
-    insert into public.refunds (order_id, payment_id, request_key, amount, currency, reason)
-    select d.order_id, d.id, 'late', d.amount, d.currency, 'charged after the order had ended'
-    from paid d
-    join reported r on r.order_id = d.order_id
-    where r.order_state <> 'pending'
-      and d.amount > 0
-  ), raised as (
-    insert into public.support_tickets
-      (user_id, order_id, topic, subject, body, opened_by, priority)
-    select r.user_id, r.order_id, 'payment', 'Payment of order ' || r.order_number || ' does not fit',
-      format('The provider reports %s %s under %s for attempt %s, which is %s.', r.amount,
-        r.currency, r.provider_ref, r.attempt_no, r.becomes),
-      'system', 'high'
-    from reported r
-    where r.outcome = 'succeeded'
-      and r.becomes <> 'succeeded'
-      and not exists (
-        select 1
-        from public.support_tickets t
-        where t.order_id = r.order_id
-          and t.opened_by = 'system'
-          and t.topic = 'payment'
-          and t.state in ('open', 'waiting')
-      )
   )
-  select array_agg(s.order_id) into changed from settled s;
+  update public.coupons c
+  set held_count = c.held_count - n.held,
+    used_count = c.used_count - n.used + case p_state when 'used' then n.held else 0 end
+  from claims n
+  join locked k on k.id = n.coupon_id
+  where c.id = n.coupon_id;
+
+  update public.coupon_usage u
+  set state = p_state
+  where u.order_id = any (live);
+end
+$$;
+comment on function private.settle_claims(uuid[], text) is
+  'Turn what the orders claim of coupons into uses, or give it back (used, released), and count it.
+The orders are locked by the caller.';
+
+create function private.settle_orders(p jsonb)
+returns table (
+  order_id uuid, attempt_no integer, state text, attempt_state text, changed boolean,
+  refund_id uuid, summary jsonb
+)
+language plpgsql set search_path = '' set enable_seqscan = off
+  set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+  orders uuid[] := array(select r.order_id from jsonb_to_recordset(p) as r (order_id uuid));
+  changed uuid[];
+  becomes text[];
+  paid uuid[];
+  confirmed uuid[];
+  with_coupon boolean;
+  doubtful boolean;
+begin
+  perform private.check_settle_batch(p);
+  perform 1
+  from public.orders o
+  where o.id = any (orders)
+  order by o.id
+  for no key update;
+
+  select array_agg(s.order_id) filter (where s.becomes <> s.state),
+    array_agg(s.becomes) filter (where s.becomes <> s.state),
+    array_agg(s.order_id) filter (where s.becomes = 'succeeded' and s.state <> 'succeeded'),
+    array_agg(s.order_id) filter (
+      where s.becomes = 'succeeded' and s.state <> 'succeeded' and s.order_state = 'pending'
+    ),
+    bool_or(s.coupon_id is not null),
+    bool_or(s.outcome = 'succeeded' and s.becomes <> 'succeeded')
+  into changed, becomes, paid, confirmed, with_coupon, doubtful
+  from (
+    select a.order_id, o.state as order_state, o.coupon_id, r.outcome, a.state, case
+      when a.state not in ('started', 'unknown') then a.state
+      when r.outcome <> 'succeeded' then r.outcome
+      when r.amount = a.amount and r.currency = a.currency and not exists (
+        select 1
+        from public.payment_attempts t
+        where t.order_id = a.order_id
+          and t.state = 'succeeded'
+      ) then 'succeeded'
+      else 'mismatch'
+    end as becomes
+    from jsonb_to_recordset(p) as r (
+      order_id uuid, attempt_no integer, outcome text, amount numeric, currency text
+    )
+    join public.orders o on o.id = r.order_id
+    join public.payment_attempts a on a.order_id = r.order_id and a.attempt_no = r.attempt_no
+  ) s;
+
+  if changed is not null then
+    update public.payment_attempts a
+    set state = s.becomes,
+      provider_ref = coalesce(r.provider_ref, a.provider_ref),
+      decline_code = r.decline_code,
+      settled_at = case when s.becomes <> 'unknown' then now() end
+    from unnest(changed, becomes) as s (order_id, becomes)
+    join jsonb_to_recordset(p) as r (
+      order_id uuid, attempt_no integer, provider_ref text, decline_code text
+    ) on r.order_id = s.order_id
+    where a.order_id = s.order_id
+      and a.attempt_no = r.attempt_no;
+  end if;
+
+  if paid is not null then
+    insert into public.payments (order_id, attempt_no, provider, provider_ref, amount, currency)
+    select a.order_id, a.attempt_no, a.provider, a.provider_ref, a.amount, a.currency
+    from public.payment_attempts a
+    where a.order_id = any (paid)
+      and a.state = 'succeeded';
+    update public.orders o
+    set state = 'confirmed'
+    where o.id = any (confirmed);
+    if with_coupon then
+      perform private.settle_claims(confirmed, 'used');
+    end if;
+    if paid <> confirmed or confirmed is null then
+      insert into public.refunds (order_id, payment_id, request_key, amount, currency, reason)
+      select d.order_id, d.id, 'late', d.amount, d.currency, 'charged after the order had ended'
+      from public.payments d
+      where d.order_id = any (paid)
+        and d.order_id <> all (coalesce(confirmed, '{}'))
+        and d.amount > 0;
+    end if;
+  end if;
+
+  if doubtful then
+    perform private.report_mismatches(p);
+  end if;
 
   return query
     select a.order_id, a.attempt_no, s.state, a.state, a.order_id = any (coalesce(changed, '{}')),
@@ -178,7 +226,8 @@ create function private.start_attempts(p jsonb)
 returns table (
   order_id uuid, code text, attempt_no integer, idempotency_key text, amount numeric, currency text
 )
-language plpgsql set search_path = ''
+language plpgsql set search_path = '' set enable_seqscan = off
+  set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -186,7 +235,11 @@ declare
     select distinct r.order_id from jsonb_to_recordset(p) as r (order_id uuid)
   );
 begin
-  perform private.lock_orders(orders);
+  perform 1
+  from public.orders o
+  where o.id = any (orders)
+  order by o.id
+  for no key update;
 
   return query
     with asked as materialized (
@@ -227,68 +280,58 @@ returns table (
   order_id uuid, state text, state_before text, changed boolean, refund_id uuid,
   refund_amount numeric
 )
-language plpgsql set search_path = ''
+language plpgsql set search_path = '' set enable_seqscan = off
+  set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
+declare
+  asked uuid[] := array(
+    select distinct r.order_id from jsonb_to_recordset(p) as r (order_id uuid)
+  );
+  found uuid[];
+  states text[];
+  ended uuid[];
 begin
-  perform private.lock_orders(array(
-    select r.order_id from jsonb_to_recordset(p) as r (order_id uuid)
-  ));
+  with locked as materialized (
+    select o.id, o.state
+    from public.orders o
+    where o.id = any (asked)
+    order by o.id
+    for no key update
+  )
+  select array_agg(k.id), array_agg(k.state) into found, states from locked k;
+
+  with changed as (
+    update public.orders o
+    set state = r.becomes, end_reason = r.reason
+    from unnest(found, states) as k (id, state)
+    join (
+      select distinct on (r.order_id) r.order_id, coalesce(r.state, 'cancelled') as becomes, r.reason
+      from jsonb_to_recordset(p) as r (order_id uuid, state text, reason text)
+    ) r on r.order_id = k.id
+    where o.id = k.id
+      and (k.state = 'pending' or k.state = 'confirmed' and r.becomes = 'cancelled')
+    returning o.id
+  )
+  select array_agg(c.id) into ended from changed c;
+
+  if ended is not null then
+    perform private.settle_claims(ended, 'released');
+    insert into public.refunds (order_id, payment_id, request_key, amount, currency, reason)
+    select d.order_id, d.id, 'cancel', d.amount - d.refunded_amount, d.currency,
+      'the order was cancelled'
+    from public.payments d
+    where d.order_id = any (ended)
+      and d.amount > d.refunded_amount;
+  end if;
 
   return query
-    with asked as materialized (
-      select distinct on (r.order_id) r.order_id, coalesce(r.state, 'cancelled') as becomes,
-        r.reason, o.state
-      from jsonb_to_recordset(p) as r (order_id uuid, state text, reason text)
-      left join public.orders o on o.id = r.order_id
-    ), ended as (
-      update public.orders o
-      set state = a.becomes, end_reason = a.reason
-      from asked a
-      where o.id = a.order_id
-        and (o.state = 'pending' or o.state = 'confirmed' and a.becomes = 'cancelled')
-      returning o.id, o.state
-    ), live as materialized (
-      select u.order_id, u.coupon_id, u.state
-      from public.coupon_usage u
-      join ended e on e.id = u.order_id
-      where u.state in ('held', 'used')
-    ), given_back as (
-      update public.coupon_usage u
-      set state = 'released'
-      from live l
-      where u.order_id = l.order_id
-    ), locked as materialized (
-      select c.id
-      from public.coupons c
-      where c.id = any (array(select l.coupon_id from live l))
-      order by c.id
-      for no key update
-    ), counted as (
-      update public.coupons c
-      set held_count = c.held_count - n.held, used_count = c.used_count - n.used
-      from (
-        select l.coupon_id, count(*) filter (where l.state = 'held')::integer as held,
-          count(*) filter (where l.state = 'used')::integer as used
-        from live l
-        group by l.coupon_id
-      ) n
-      join locked k on k.id = n.coupon_id
-      where c.id = n.coupon_id
-    ), refunded as (
-      insert into public.refunds (order_id, payment_id, request_key, amount, currency, reason)
-      select d.order_id, d.id, 'cancel', d.amount - d.refunded_amount, d.currency,
-        'the order was cancelled'
-      from ended e
-      join public.payments d on d.order_id = e.id
-      where d.amount > d.refunded_amount
-      returning order_id, id, amount
-    )
-    select a.order_id, coalesce(e.state, a.state, 'missing'), a.state, e.id is not null, f.id,
-      f.amount::numeric
-    from asked a
-    left join ended e on e.id = a.order_id
-    left join refunded f on f.order_id = a.order_id;
+    select a.order_id, coalesce(o.state, 'missing'), k.state,
+      a.order_id = any (coalesce(ended, '{}')), f.id, f.amount::numeric
+    from unnest(asked) as a (order_id)
+    left join public.orders o on o.id = a.order_id
+    left join unnest(found, states) as k (id, state) on k.id = a.order_id
+    left join public.refunds f on f.order_id = a.order_id and f.request_key = 'cancel';
 end
 $$;
 comment on function private.cancel_orders(jsonb) is
@@ -298,13 +341,16 @@ asked to be refunded. One row for each; changed is false for what had ended or w
 
 create function private.request_refunds(p jsonb)
 returns table (order_id uuid, request_key text, code text, refund_id uuid, state text, amount numeric)
-language plpgsql set search_path = ''
+language plpgsql set search_path = '' set enable_seqscan = off
+  set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 begin
-  perform private.lock_orders(array(
-    select r.order_id from jsonb_to_recordset(p) as r (order_id uuid)
-  ));
+  perform 1
+  from public.orders o
+  where o.id = any (array(select r.order_id from jsonb_to_recordset(p) as r (order_id uuid)))
+  order by o.id
+  for no key update;
 
   insert into public.refunds
     (order_id, payment_id, request_key, return_id, amount, currency, reason, requested_by)
@@ -337,5 +383,6 @@ drop function private.request_refunds(jsonb);
 drop function private.cancel_orders(jsonb);
 drop function private.start_attempts(jsonb);
 drop function private.settle_orders(jsonb);
+drop function private.settle_claims(uuid[], text);
+drop function private.report_mismatches(jsonb);
 drop function private.check_settle_batch(jsonb);
-drop function private.lock_orders(uuid[]);

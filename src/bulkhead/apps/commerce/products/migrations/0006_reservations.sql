@@ -86,7 +86,8 @@ does not fit leaves its share to those behind it. The stock is locked by the cal
 
 create function private.reserve_stock(p jsonb)
 returns table (order_id uuid, state text, short jsonb)
-language plpgsql set search_path = ''
+language plpgsql set search_path = '' set enable_seqscan = off
+  set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -187,20 +188,10 @@ comment on function private.reserve_stock(jsonb) is
 One row for each order: held, refused (short says what is missing), or what an earlier call made of
 it: committed, or released when it comes too late. An expired order is tried anew.';
 
-create function private.lock_reservations(p uuid[]) returns void
-language sql set search_path = ''
-as $$
-  select 1
-  from public.stock_reservations r
-  where r.order_id = any (p)
-  order by r.order_id
-  for no key update
-$$;
-comment on function private.lock_reservations(uuid[]) is 'Lock reservations in the common order.';
-
 create function private.release_stock(p uuid[], p_state text default 'released')
 returns table (order_id uuid, state text)
-language plpgsql set search_path = ''
+language plpgsql set search_path = '' set enable_seqscan = off
+  set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -258,21 +249,29 @@ One row for each order: released, expired, committed, or held when it is not pas
 
 create function private.commit_stock(p uuid[])
 returns table (order_id uuid, state text)
-language plpgsql set search_path = ''
+language plpgsql set search_path = '' set enable_seqscan = off
+  set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
+declare
+  sold uuid[];
 begin
-  perform private.lock_reservations(p);
-  with sold as (
-    update public.stock_reservations r
-    set state = 'committed', updated_at = now()
+  with locked as materialized (
+    select r.order_id, r.state
+    from public.stock_reservations r
     where r.order_id = any (p)
-      and r.state = 'held'
-    returning r.order_id
-  ), lines as materialized (
+    order by r.order_id
+    for no key update
+  )
+  select array_agg(k.order_id) into sold from locked k where k.state = 'held';
+
+  update public.stock_reservations r
+  set state = 'committed', updated_at = now()
+  where r.order_id = any (sold);
+  with lines as materialized (
     select l.order_id, l.variant_id, l.quantity
-    from sold s
-    join public.stock_reservation_lines l on l.order_id = s.order_id
+    from public.stock_reservation_lines l
+    where l.order_id = any (sold)
   ), locked as materialized (
     select s.variant_id
     from public.stock s
@@ -322,7 +321,6 @@ comment on function private.list_expired_reservations(integer) is
 drop function private.list_expired_reservations(integer);
 drop function private.commit_stock(uuid[]);
 drop function private.release_stock(uuid[], text);
-drop function private.lock_reservations(uuid[]);
 drop function private.reserve_stock(jsonb);
 drop function private.choose_refused(uuid[], uuid[], integer[], uuid[]);
 drop function private.check_reserve_batch(jsonb);

@@ -2,7 +2,8 @@
 
 create function private.restock(p jsonb)
 returns table (order_id uuid, variant_id uuid, return_id uuid, applied boolean)
-language plpgsql set search_path = ''
+language plpgsql set search_path = '' set enable_seqscan = off
+  set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -79,7 +80,8 @@ once for each order, variant, reason and return. Raises for more than the order 
 
 create function private.adjust_stock(p jsonb)
 returns table (movement_id uuid, variant_id uuid, applied boolean, on_hand integer, available integer)
-language plpgsql set search_path = ''
+language plpgsql set search_path = '' set enable_seqscan = off
+  set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
