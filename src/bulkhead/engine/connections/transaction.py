@@ -5,6 +5,8 @@ message that commits also carries what must be written last (markers, events) an
 whatever the session may have picked up, so that a scoped transaction costs the same three round
 trips as a bare one: begin, statement, commit.
 """
+# A transaction, its savepoints and its block are one thing in three classes.
+# ruff: noqa: SLF001
 
 from __future__ import annotations
 

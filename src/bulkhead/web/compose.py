@@ -1,0 +1,77 @@
+"""From open applications to one web site with everything that runs beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from bulkhead.engine.application import Mounted
+from bulkhead.engine.settings import Settings
+from bulkhead.engine.system import System
+from bulkhead.web.asgi import App
+from bulkhead.web.figures import figures_of
+from bulkhead.web.server import Mount, WebOptions, create_site
+
+log = logging.getLogger(__name__)
+
+RESTART_S = 1.0
+
+Worker = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """The site, its endless workers, and what there is to tell about it."""
+
+    app: App
+    notes: Sequence[str]
+    endless: Sequence[Worker]
+
+    @asynccontextmanager
+    async def workers(self) -> AsyncIterator[None]:
+        """Run the endless workers inside the block; one that fails is started again."""
+        tasks = [asyncio.create_task(_keep_running(worker)) for worker in self.endless]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+
+
+def compose(systems: Sequence[System], settings: Settings) -> Composed:
+    """Mount the applications of `systems`; connects to nothing."""
+    mounted = [(system, _mount(system)) for system in systems]
+    mounts = [
+        Mount(
+            system.application.name,
+            system.application.title,
+            mount.routers,  # type: ignore[arg-type]  # the engine does not know FastAPI
+            tuple(system.router),
+        )
+        for system, mount in mounted
+    ]
+    sources = tuple(figures_of(system) for system in systems)
+    site = create_site(mounts, settings, WebOptions(figure_sources=sources))
+    return Composed(
+        site.app,
+        [note for _, mount in mounted for note in mount.notes],
+        [worker for _, mount in mounted for worker in mount.workers],
+    )
+
+
+def _mount(system: System) -> Mounted:
+    return Mounted() if system.application.mount is None else system.application.mount(system)
+
+
+async def _keep_running(worker: Worker) -> None:
+    while True:
+        try:
+            await worker()
+        except Exception:
+            log.exception("a background worker failed and is started again")
+        await asyncio.sleep(RESTART_S)
