@@ -1,0 +1,42 @@
+-- name: put_code
+-- The latest code of its kind is the only one that counts.
+insert into auth.one_time_tokens (id, user_id, token_type, token_hash, code_hash, relates_to)
+values ($1, $2, $3, $4, $5, $6)
+on conflict (user_id, token_type) do update
+set id = excluded.id, token_hash = excluded.token_hash, code_hash = excluded.code_hash,
+  relates_to = excluded.relates_to, failed_attempts = 0, created_at = now(), updated_at = now()
+
+-- name: redeem_link
+-- Use up the code of a link, if it still counts.
+delete from auth.one_time_tokens
+where token_hash = $1
+  and token_type = any ($2)
+  and created_at > now() - make_interval(secs => $3)
+returning user_id, token_type, relates_to
+
+-- name: try_code
+-- Count an attempt at the codes sent to an address, and say which one it opens.
+update auth.one_time_tokens
+set failed_attempts = failed_attempts + 1, updated_at = now()
+where relates_to = $1
+  and token_type = any ($2)
+  and created_at > now() - make_interval(secs => $3)
+  and failed_attempts < $4
+returning id, user_id, token_type, relates_to, code_hash = $5 as opened
+
+-- name: delete_code
+-- Use up a code; false when somebody else has.
+delete from auth.one_time_tokens
+where id = $1
+returning true
+
+-- name: delete_codes
+-- Take back what was sent to a user.
+delete from auth.one_time_tokens
+where user_id = $1
+  and token_type = any ($2)
+
+-- name: prune_codes
+-- Forget codes that have expired.
+delete from auth.one_time_tokens
+where created_at < now() - make_interval(secs => $1)

@@ -1,0 +1,42 @@
+"""Who sends a request: dependencies for the routes of applications."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+
+from bulkhead.capabilities.identity.requests import read_bearer
+from bulkhead.engine.connections.claims import ANON, Claims
+from bulkhead.engine.errors import Unauthenticated
+
+if TYPE_CHECKING:
+    from bulkhead.capabilities.identity.identity import Identity
+
+Authenticate = Callable[[Request], Awaitable[Claims]]
+
+
+def current_user(identity: Identity) -> Authenticate:
+    """A dependency that gives the claims of the signed-in user; raises Unauthenticated.
+
+    `Annotated[Claims, Depends(current_user(identity))]`
+    """
+
+    async def authenticate(request: Request) -> Claims:
+        token = read_bearer(request)
+        if token is None:
+            raise Unauthenticated
+        return identity.verify(token)
+
+    return authenticate
+
+
+def maybe_user(identity: Identity) -> Authenticate:
+    """As `current_user`, but whoever sends no token is ANON; a bad token is still refused."""
+
+    async def authenticate(request: Request) -> Claims:
+        token = read_bearer(request)
+        return ANON if token is None else identity.verify(token)
+
+    return authenticate

@@ -1,0 +1,173 @@
+"""What signing up, signing in and staying signed in can be refused for.
+
+The codes are those of Supabase's Auth server where it has one; `wire.py` says it in its words.
+"""
+
+from bulkhead.engine.errors import (
+    BulkheadError,
+    ConfigurationInvalid,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
+
+
+class TokenInvalid(Unauthenticated):
+    """The access token is not valid: {reason}."""
+
+    code = "bad_jwt"
+    hint = "Refresh the session, or sign in again."
+
+
+class InvalidCredentials(BulkheadError):
+    """E-mail address and password do not belong together."""
+
+    code = "invalid_credentials"
+    status = 400
+
+
+class EmailNotConfirmed(BulkheadError):
+    """The e-mail address has not been confirmed yet."""
+
+    code = "email_not_confirmed"
+    status = 400
+    hint = "Follow the link in the confirmation mail, or have it sent again."
+
+
+class UserBanned(Forbidden):
+    """This user is banned."""
+
+    code = "user_banned"
+
+
+class SignUpDisabled(BulkheadError):
+    """Nobody can sign up here at the moment."""
+
+    code = "signup_disabled"
+    status = 422
+
+
+class UserExists(Conflict):
+    """There is a user with this e-mail address already."""
+
+    code = "user_already_exists"
+    status = 422
+
+
+class EmailTaken(Conflict):
+    """Another user has this e-mail address."""
+
+    code = "email_exists"
+    status = 422
+
+
+class UserNotFound(NotFound):
+    """There is no such user."""
+
+    code = "user_not_found"
+
+
+class EmailInvalid(Invalid):
+    """The e-mail address is not valid: {reason}."""
+
+    code = "email_address_invalid"
+    status = 400
+
+
+class PasswordWeak(Invalid):
+    """The password is too weak: {reason}."""
+
+    code = "weak_password"
+
+
+class PasswordTooLong(Invalid):
+    """A password has at most 72 bytes.
+
+    That is the limit of bcrypt, which would ignore what follows.
+    """
+
+    code = "password_too_long"
+    status = 400
+
+
+class PasswordUnchanged(Invalid):
+    """The new password is the old one."""
+
+    code = "same_password"
+
+
+class CodeInvalid(Forbidden):
+    """The code or link has expired, has been used or was never valid."""
+
+    code = "otp_expired"
+    hint = "Ask for a new mail; only the latest one counts, for a limited time and a few attempts."
+
+
+class SessionNotFound(Unauthenticated):
+    """The session has ended."""
+
+    code = "session_not_found"
+    hint = "Sign in again."
+
+
+class SessionExpired(BulkheadError):
+    """The session has lasted as long as it may."""
+
+    code = "session_expired"
+    status = 400
+    hint = "Sign in again."
+
+
+class RefreshTokenNotFound(BulkheadError):
+    """There is no such refresh token."""
+
+    code = "refresh_token_not_found"
+    status = 400
+    hint = "Sign in again."
+
+
+class RefreshTokenReused(BulkheadError):
+    """The refresh token had been used before, so the session was ended.
+
+    Either its owner or somebody else holds a stolen copy; nobody can tell which.
+    """
+
+    code = "refresh_token_already_used"
+    status = 400
+    hint = "Sign in again."
+
+
+class RateLimited(BulkheadError):
+    """Too many requests; try again in {retry_after_s} s."""
+
+    code = "over_request_rate_limit"
+    status = 429
+    retry_after_s = 60
+
+
+class MailRateLimited(RateLimited):
+    """Too many mails to this address; try again in {retry_after_s} s."""
+
+    code = "over_email_send_rate_limit"
+
+
+class PasswordsOverloaded(Unavailable):
+    """Too many passwords are being checked at the moment."""
+
+    code = "passwords_overloaded"
+
+
+class KeysInvalid(ConfigurationInvalid):
+    """The file of signing keys {path} is not valid: {reason}."""
+
+    code = "keys_invalid"
+    hint = "Put the file back from a copy; a new one ends every session."
+
+
+class KeyNotRevocable(Conflict):
+    """Key '{kid}' cannot be revoked: {reason}."""
+
+    code = "key_not_revocable"

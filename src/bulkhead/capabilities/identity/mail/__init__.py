@@ -1,0 +1,1 @@
+"""Mail: written, queued with the change that causes it, and handed over after its commit."""

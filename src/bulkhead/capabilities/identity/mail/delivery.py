@@ -1,0 +1,114 @@
+"""Hand over the mail that is due.
+
+Claim and lease, hand over without a transaction, note the outcome. A worker that dies in between
+leaves the mail to the next one once the lease has run out, so that a mail may arrive twice, with
+the same Message-ID, but is never lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bulkhead.capabilities.identity.mail.carrier import (
+    TOTAL_TIMEOUT_S,
+    Carrier,
+    MailDelayed,
+    MailRefused,
+)
+from bulkhead.capabilities.identity.mail.letter import Letter
+from bulkhead.capabilities.identity.mail.service import (
+    ClaimedMail,
+    claim_mail,
+    mark_sent,
+    park_mail,
+    postpone_mail,
+    queue_mail,
+)
+from bulkhead.engine import failpoints
+from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.errors import BulkheadError
+
+if TYPE_CHECKING:
+    from bulkhead.engine.connections.database import OpenDatabase
+    from bulkhead.engine.connections.transaction import Transaction
+
+log = logging.getLogger(__name__)
+
+BATCH = 5
+"""Handed over at the same time, so that all of them end before the lease does."""
+LEASE_S = 2 * TOTAL_TIMEOUT_S
+ATTEMPTS_MAX = 10
+PAUSE_S = 15.0
+PAUSE_S_MAX = 3600.0
+POLL_S = 5.0
+
+CARRIED = failpoints.register("identity.mail:carried")
+
+
+@dataclass(slots=True, eq=False)
+class Mailer:
+    """The queue of one database and who carries its mail away."""
+
+    database: OpenDatabase
+    carrier: Carrier
+    _queued: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def queue(self, tx: Transaction, letter: Letter) -> None:
+        """Have `letter` handed over once `tx` is committed."""
+        await queue_mail(tx, letter)
+        tx.after_commit(self._queued.set)
+
+    async def deliver_due(self) -> int:
+        """Make one attempt at each of a few mails that are due; returns how many they were."""
+        async with self.database.transaction(SERVICE) as tx:
+            claimed = await claim_mail(tx, BATCH, LEASE_S)
+        async with asyncio.TaskGroup() as tasks:
+            for mail in claimed:
+                tasks.create_task(self._deliver(mail))
+        return len(claimed)
+
+    async def run(self) -> None:
+        """Hand mail over until cancelled: at once what this process queues, the rest by polling."""
+        while True:
+            self._queued.clear()
+            try:
+                while await self.deliver_due():
+                    pass
+            except BulkheadError as error:
+                log.warning("mail is waiting: %s", error)
+            except ExceptionGroup:
+                log.exception("mail is waiting")
+            try:
+                async with asyncio.timeout(POLL_S):
+                    await self._queued.wait()
+            except TimeoutError:
+                pass
+
+    async def _deliver(self, mail: ClaimedMail) -> None:
+        try:
+            await self.carrier.carry(mail.id, mail.letter)
+        except MailRefused as error:
+            await self._give_up(mail, error)
+        except MailDelayed as error:
+            if mail.attempt >= ATTEMPTS_MAX:
+                await self._give_up(mail, error)
+            else:
+                async with self.database.transaction(SERVICE) as tx:
+                    await postpone_mail(tx, mail, pause_s(mail.attempt), error.message)
+        else:
+            await failpoints.reach(CARRIED)
+            async with self.database.transaction(SERVICE) as tx:
+                await mark_sent(tx, mail, forget=not self.carrier.keeps_mail)
+
+    async def _give_up(self, mail: ClaimedMail, error: BulkheadError) -> None:
+        log.error("mail %s is parked: %s", mail.id, error)
+        async with self.database.transaction(SERVICE) as tx:
+            await park_mail(tx, mail, error.message)
+
+
+def pause_s(attempt: int) -> float:
+    """How long to wait after the attempt with this number: 15 s, 30 s, ... one hour at most."""
+    return min(PAUSE_S * 2.0 ** (attempt - 1), PAUSE_S_MAX)

@@ -1,0 +1,1 @@
+"""Where users are signed in, and the refresh tokens that keep them so."""

@@ -1,0 +1,132 @@
+"""The file with an application's signing keys, and the process's view of it.
+
+The file is written whole, under a lock, synced and renamed into place, so that a reader sees the
+old keys or the new ones and a crash loses neither. Other processes, such as the command line, may
+change it at any time: the view is at most RELOAD_S old.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bulkhead.capabilities.identity.errors import KeysInvalid
+from bulkhead.capabilities.identity.tokens.keys import (
+    KeySet,
+    KeyState,
+    create_key,
+    create_key_set,
+    parse_key,
+)
+from bulkhead.engine.clock import monotonic_s, now
+
+RELOAD_S = 5.0
+"""How long another process may go on accepting a key after it was revoked."""
+FORMAT = 1
+
+
+@dataclass(slots=True, eq=False)
+class KeyRing:
+    """The keys in the file `path`; made when there are none."""
+
+    path: Path
+    _keys: KeySet | None = None
+    _stamp: tuple[int, int, int] = field(default=(0, 0, 0))
+    _fresh_until_s: float = 0.0
+
+    @property
+    def keys(self) -> KeySet:
+        """The keys; the same object as long as they have not changed. Raises KeysInvalid."""
+        if self._keys is None or monotonic_s() >= self._fresh_until_s:
+            self._refresh()
+        assert self._keys is not None, "a refresh loads keys or raises"
+        return self._keys
+
+    def rotate(self) -> KeySet:
+        """Sign with the standby key from now on; tokens of the former key stay valid."""
+        return self._change(lambda keys: keys.rotated(create_key(KeyState.STANDBY, now())))
+
+    def revoke(self, kid: str) -> KeySet:
+        """Refuse every token signed with `kid`; raises KeyNotRevocable."""
+        return self._change(lambda keys: keys.revoked(kid))
+
+    def _change(self, change: Callable[[KeySet], KeySet]) -> KeySet:
+        with _locked(self.path):
+            keys = change(self._load_or_create())
+            _write(self.path, keys)
+            self._remember(keys)
+        return keys
+
+    def _refresh(self) -> None:
+        stamp = _stamp(self.path)
+        if self._keys is None or stamp != self._stamp:
+            with _locked(self.path):
+                self._remember(self._load_or_create())
+        self._fresh_until_s = monotonic_s() + RELOAD_S
+
+    def _load_or_create(self) -> KeySet:
+        if self.path.exists():
+            return load_keys(self.path)
+        if self._keys is not None:
+            raise KeysInvalid(path=self.path, reason="it was there before and is gone")
+        keys = create_key_set(now())
+        _write(self.path, keys)
+        return keys
+
+    def _remember(self, keys: KeySet) -> None:
+        self._keys = keys
+        self._stamp = _stamp(self.path)
+        self._fresh_until_s = monotonic_s() + RELOAD_S
+
+
+def load_keys(path: Path) -> KeySet:
+    """Load the keys of `path`; raises KeysInvalid."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return KeySet(tuple(parse_key(key) for key in document["keys"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        # The reason must not quote the file, which is a secret.
+        raise KeysInvalid(path=path, reason=type(error).__name__) from None
+
+
+def _write(path: Path, keys: KeySet) -> None:
+    text = json.dumps({"format": FORMAT, "keys": [key.to_json() for key in keys.keys]}, indent=2)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return (0, 0, 0)
+    return (status.st_ino, status.st_mtime_ns, status.st_size)

@@ -1,0 +1,192 @@
+-- name: get_user
+-- One user with the ways they sign in, without secrets.
+select u.id, u.role, u.email, u.phone, u.email_confirmed_at, u.phone_confirmed_at,
+  u.confirmation_sent_at, u.recovery_sent_at, u.email_change, u.email_change_sent_at,
+  u.email_change_confirm_status, u.invited_at, u.last_sign_in_at, u.banned_until,
+  coalesce(u.banned_until > now(), false) as is_banned, u.deleted_at, u.is_anonymous,
+  u.raw_app_meta_data::text, u.raw_user_meta_data::text, u.created_at, u.updated_at,
+  (
+    select json_agg(json_build_object(
+      'identity_id', i.id,
+      'provider_id', i.provider_id,
+      'user_id', i.user_id,
+      'identity_data', i.identity_data,
+      'provider', i.provider,
+      'last_sign_in_at', i.last_sign_in_at,
+      'created_at', i.created_at,
+      'updated_at', i.updated_at,
+      'email', i.email
+    ) order by i.created_at, i.id)
+    from auth.identities i
+    where i.user_id = u.id
+  )::text as identities
+from auth.users u
+where u.id = $1
+
+-- name: find_user_id
+-- Whom an e-mail address in lower case belongs to.
+select id
+from auth.users
+where lower(email) = $1
+  and not is_sso_user
+
+-- name: find_credentials
+-- What a password is compared with.
+select id, encrypted_password
+from auth.users
+where lower(email) = $1
+  and not is_sso_user
+  and deleted_at is null
+
+-- name: get_password_hash
+-- The hash of one user's password.
+select encrypted_password
+from auth.users
+where id = $1
+
+-- name: lock_credentials
+-- Keep the password from changing until the transaction ends, if it still is the one compared with.
+select id
+from auth.users
+where id = $1
+  and encrypted_password = $2
+for no key update
+
+-- name: lock_user
+-- Let changes of one user wait for one another.
+select id
+from auth.users
+where id = $1
+for no key update
+
+-- name: insert_user
+-- A new user, unless the e-mail address is taken.
+insert into auth.users
+  (id, aud, role, email, encrypted_password, email_confirmed_at, raw_app_meta_data,
+    raw_user_meta_data)
+values
+  ($1, 'authenticated', 'authenticated', $2, $3, case when $4 then now() end, $5::jsonb, $6::jsonb)
+on conflict (lower(email)) where not is_sso_user do nothing
+returning id
+
+-- name: insert_identity
+-- The user can sign in with e-mail address and password.
+insert into auth.identities (id, provider_id, user_id, identity_data, provider)
+values (
+  $1,
+  $2::uuid::text,
+  $2::uuid,
+  jsonb_build_object(
+    'sub', $2::uuid::text, 'email', $3::text, 'email_verified', $4::boolean, 'phone_verified', false
+  ),
+  'email'
+)
+
+-- name: replace_pending_user
+-- The latest sign-up with an address that nobody has confirmed counts, so that whoever signed up
+-- with it first does not know the password of the one who confirms it.
+update auth.users
+set encrypted_password = $2, raw_user_meta_data = $3::jsonb, updated_at = now()
+where id = $1
+  and email_confirmed_at is null
+
+-- name: confirm_user
+-- The user receives mail at the address; null when that was known before.
+with confirmed as (
+  update auth.users
+  set email_confirmed_at = now(), updated_at = now()
+  where id = $1
+    and email_confirmed_at is null
+  returning id
+),
+verified as (
+  update auth.identities i
+  set identity_data = i.identity_data || '{"email_verified": true}', updated_at = now()
+  from confirmed c
+  where i.user_id = c.id
+    and i.provider = 'email'
+)
+select id
+from confirmed
+
+-- name: note_confirmation_sent
+-- A confirmation mail is on its way.
+update auth.users
+set confirmation_sent_at = now(), updated_at = now()
+where id = $1
+
+-- name: note_recovery_sent
+-- A recovery mail is on its way.
+update auth.users
+set recovery_sent_at = now(), updated_at = now()
+where id = $1
+
+-- name: begin_email_change
+-- The user wants another address; nothing has been confirmed yet.
+update auth.users
+set email_change = $2, email_change_sent_at = now(), email_change_confirm_status = 0,
+  updated_at = now()
+where id = $1
+
+-- name: confirm_email_change_once
+-- One of two addresses has agreed to the change.
+update auth.users
+set email_change_confirm_status = 1, updated_at = now()
+where id = $1
+
+-- name: finish_email_change
+-- The user has the new address, confirmed.
+with changed as (
+  update auth.users
+  set email = email_change, email_change = '', email_change_confirm_status = 0,
+    email_confirmed_at = now(), updated_at = now()
+  where id = $1
+    and email_change <> ''
+  returning id, email
+)
+update auth.identities i
+set identity_data = i.identity_data
+    || jsonb_build_object('email', c.email, 'email_verified', true),
+  updated_at = now()
+from changed c
+where i.user_id = c.id
+  and i.provider = 'email'
+
+-- name: set_password
+-- A new hash of the user's password.
+update auth.users
+set encrypted_password = $2, updated_at = now()
+where id = $1
+
+-- name: merge_user_metadata
+-- Set some keys of what the user may write; null takes a key away.
+update auth.users
+set raw_user_meta_data = (coalesce(raw_user_meta_data, '{}') || $2::jsonb) - array(
+    select d.key
+    from jsonb_each($2::jsonb) d
+    where d.value = 'null'
+  ),
+  updated_at = now()
+where id = $1
+returning octet_length(raw_user_meta_data::text)
+
+-- name: merge_app_metadata
+-- Set some keys of what only the application may write; null takes a key away.
+update auth.users
+set raw_app_meta_data = (coalesce(raw_app_meta_data, '{}') || $2::jsonb) - array(
+    select d.key
+    from jsonb_each($2::jsonb) d
+    where d.value = 'null'
+  ),
+  updated_at = now()
+where id = $1
+
+-- name: write_audit_entry
+-- One line of the audit log.
+insert into auth.audit_log_entries (id, payload, ip_address)
+values ($1, $2::json, $3)
+
+-- name: prune_audit_log
+-- Forget the oldest lines.
+delete from auth.audit_log_entries
+where created_at < now() - make_interval(days => $1)
