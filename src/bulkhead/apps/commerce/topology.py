@@ -164,6 +164,7 @@ PRODUCTS = Database(
             update_columns=_columns("variant_id quantity"),
         ),
         Table("product_search", SHOWN, key=("product_id",)),
+        Table("search_words", key=("word",)),
     ),
     HERE / "products" / "migrations",
     extensions=("pg_trgm",),

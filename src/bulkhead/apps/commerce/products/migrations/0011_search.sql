@@ -9,8 +9,8 @@ create table public.product_search (
   brand text,
   document tsvector not null,
   title_key text not null,
-  price_min numeric(12, 2) not null,
-  price_max numeric(12, 2) not null,
+  price_min public.money_amount not null,
+  price_max public.money_amount not null,
   rating double precision not null,
   listed_at timestamptz not null,
   updated_at timestamptz not null default now()
