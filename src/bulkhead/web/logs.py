@@ -3,9 +3,11 @@
 Lines of the standard library's loggers (the engine's, the server's) come out in the same form.
 """
 
+import json
 import logging
 import sys
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any, TextIO
 
 import structlog
@@ -14,6 +16,8 @@ from bulkhead.engine.settings import Settings
 
 HIDDEN = "[hidden]"
 _SECRET_WORDS = ("password", "secret", "token", "authorization", "cookie", "api_key", "dsn")
+
+_ENCODER = json.JSONEncoder(default=str, separators=(",", ":"))
 
 Event = MutableMapping[str, Any]
 
@@ -31,7 +35,7 @@ def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
     ending: list[structlog.typing.Processor] = (
         [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
         if as_text
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.format_exc_info, render_json]
     )
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     structlog.configure(
@@ -52,9 +56,20 @@ def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
     root.setLevel(level)
 
 
+def render_json(_logger: object, _method: str, event: Event) -> str:
+    """Render a line; one encoder for all of them, which structlog's own renderer lacks."""
+    return _ENCODER.encode(event)
+
+
 def hide_secrets(_logger: object, _method: str, event: Event) -> Event:
     """Replace the values of keys that sound like secrets."""
     for key in event:
-        if any(word in key.lower() for word in _SECRET_WORDS):
+        if sounds_secret(key):
             event[key] = HIDDEN
     return event
+
+
+@lru_cache(maxsize=1024)
+def sounds_secret(key: str) -> bool:
+    """Whether a value called `key` had better not be logged."""
+    return any(word in key.lower() for word in _SECRET_WORDS)

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse, Response
 
 from bulkhead.web.problems import MEDIA_TYPE
 
@@ -61,7 +62,11 @@ def install_openapi(api: FastAPI) -> None:
             )
         return api.openapi_schema
 
+    async def read_description() -> Response:
+        return JSONResponse(describe())
+
     api.openapi = describe  # type: ignore[method-assign]
+    api.add_api_route("/openapi.json", read_description, include_in_schema=False)
 
 
 def describe_problems(document: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +78,15 @@ def describe_problems(document: dict[str, Any]) -> dict[str, Any]:
     for item in document.get("paths", {}).values():
         for method in _METHODS:
             if method in item:
-                responses = item[method].setdefault("responses", {})
-                responses.pop("422", None)
-                responses["default"] = _RESPONSE
+                _describe_operation(item[method])
     return document
+
+
+def _describe_operation(operation: dict[str, Any]) -> None:
+    responses = operation.setdefault("responses", {})
+    responses.pop("422", None)
+    responses["default"] = _RESPONSE
+    summary = operation.get("summary", "")
+    if summary == summary.title():
+        # Made by FastAPI from a function's name.
+        operation["summary"] = summary.capitalize()

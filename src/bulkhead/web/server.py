@@ -87,8 +87,7 @@ def create_api(mounts: Sequence[Mount], metrics: Metrics) -> FastAPI:
         title="Bulkhead",
         version=bulkhead.__version__,
         description=bulkhead.__doc__ or "",
-        docs_url=None,
-        redoc_url=None,
+        openapi_url=None,
         openapi_tags=[{"name": mount.name, "description": mount.title} for mount in mounts],
         separate_input_output_schemas=False,
     )

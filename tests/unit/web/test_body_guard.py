@@ -1,0 +1,125 @@
+import pytest
+
+from bulkhead.web.asgi import Message
+from bulkhead.web.body_guard import (
+    BodyMisframed,
+    BodyRule,
+    BodyTooLarge,
+    ClientLeftError,
+    ContentEncodingUnsupported,
+    ContentTypeUnsupported,
+    Declared,
+    read_body,
+    read_declared,
+    verify_declared,
+)
+
+JSON_RULE = BodyRule("/", size_bytes_max=100)
+
+
+def declared(**headers: str) -> Declared:
+    return read_declared(
+        [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    )
+
+
+def test_a_request_without_length_or_chunks_has_no_body() -> None:
+    assert declared().is_empty
+    assert declared(content_length="0").is_empty
+    assert not declared(content_length="1").is_empty
+    assert not declared(transfer_encoding="chunked").is_empty
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"content-length", b"3"), (b"content-length", b"4")],
+        [(b"content-length", b"3"), (b"transfer-encoding", b"chunked")],
+        [(b"content-length", b"-3")],
+        [(b"content-length", b"3x")],
+    ],
+)
+def test_a_body_whose_length_is_unclear_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
+    with pytest.raises(BodyMisframed):
+        read_declared(headers)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "Application/JSON; charset=UTF-8",
+        'application/json; charset="utf-8"',
+        "application/merge-patch+json",
+    ],
+)
+def test_json_is_taken_in_all_its_spellings(content_type: str) -> None:
+    verify_declared(declared(content_length="2", content_type=content_type), JSON_RULE)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "text/plain",
+        "application/jsonp",
+        "application/json; charset=latin-1",
+        "multipart/form-data",
+    ],
+)
+def test_another_media_type_is_refused(content_type: str) -> None:
+    with pytest.raises(ContentTypeUnsupported):
+        verify_declared(declared(content_length="2", content_type=content_type), JSON_RULE)
+
+
+def test_a_rule_may_take_other_media_types() -> None:
+    rule = BodyRule("/upload", content_types=("image/png",))
+    verify_declared(declared(content_length="2", content_type="image/png"), rule)
+    with pytest.raises(ContentTypeUnsupported):
+        verify_declared(declared(content_length="2", content_type="application/json"), rule)
+
+
+def test_a_declared_length_above_the_limit_is_refused_before_reading() -> None:
+    verify_declared(declared(content_length="100", content_type="application/json"), JSON_RULE)
+    with pytest.raises(BodyTooLarge):
+        verify_declared(declared(content_length="101", content_type="application/json"), JSON_RULE)
+
+
+def test_a_compressed_body_is_refused() -> None:
+    with pytest.raises(ContentEncodingUnsupported):
+        verify_declared(
+            declared(content_length="9", content_type="application/json", content_encoding="gzip"),
+            JSON_RULE,
+        )
+
+
+class Wire:
+    """What a server hands over, piece by piece."""
+
+    def __init__(self, *messages: Message) -> None:
+        self.messages = list(messages)
+
+    async def receive(self) -> Message:
+        return self.messages.pop(0)
+
+
+def piece(body: bytes, *, more: bool = True) -> Message:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+async def test_a_body_is_put_together_from_its_pieces() -> None:
+    wire = Wire(piece(b"ab"), piece(b""), piece(b"cd", more=False))
+    assert await read_body(wire.receive, 4) == b"abcd"
+
+
+async def test_a_body_of_unknown_length_is_read_no_further_than_its_limit() -> None:
+    wire = Wire(piece(b"abc"), piece(b"de"), piece(b"f", more=False))
+    with pytest.raises(BodyTooLarge):
+        await read_body(wire.receive, 4)
+    assert len(wire.messages) == 1
+
+
+async def test_a_client_that_hangs_up_is_noticed() -> None:
+    wire = Wire(piece(b"abc"), {"type": "http.disconnect"})
+    with pytest.raises(ClientLeftError):
+        await read_body(wire.receive, 4)
