@@ -20,6 +20,8 @@ create table bulkhead.deliveries (
   event_id uuid not null,
   handler text not null,
   key text not null,
+  lane bigint not null
+    generated always as (hashtextextended(key, hashtextextended(handler, 0))) stored,
   attempts integer not null default 0,
   available_at timestamptz not null default clock_timestamp(),
   leased_until timestamptz,
@@ -41,12 +43,14 @@ comment on table bulkhead.deliveries is
   'What each handler has still to receive: one row per event and handler, gone when acknowledged.';
 comment on column bulkhead.deliveries.position is
   'Orders the deliveries of one handler and key; never used to remember what was read.';
+comment on column bulkhead.deliveries.lane is
+  'Handler and key in one number: deliveries of one lane are made one after another.';
 comment on column bulkhead.deliveries.lease_id is
   'Who works on it until leased_until; anybody may take it over afterwards.';
 comment on column bulkhead.deliveries.dead_at is
   'When it was given up on: a dead letter, which holds back its own key and no other.';
 
-create index deliveries_key_idx on bulkhead.deliveries (handler, key, position);
+create index deliveries_lane_idx on bulkhead.deliveries (lane, position);
 create index deliveries_dead_idx on bulkhead.deliveries (dead_at) where dead_at is not null;
 
 create table bulkhead.discarded_deliveries (

@@ -1,0 +1,126 @@
+"""A pump moves the deliveries of one handler out of one outbox.
+
+One batch is in flight; what is published meanwhile forms the next one. A handler whose database is
+away stops its own pump only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass, field
+
+from bulkhead.engine import failpoints
+from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.connections.database import OpenDatabase
+from bulkhead.engine.errors import BulkheadError
+from bulkhead.engine.messaging.delivery import Receiver
+from bulkhead.engine.messaging.lease import Claim, Lessee, Outcome
+
+PAUSE_S_MIN = 0.25
+PAUSE_S_MAX = 10.0
+
+BEFORE_CLAIM = failpoints.register("relay.before_claim")
+CLAIMED = failpoints.register("relay.claimed")
+ACKNOWLEDGED = failpoints.register("relay.acknowledged")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Pump:
+    """Claims from `source`, delivers through `receiver`, acknowledges; again and again."""
+
+    source: OpenDatabase
+    lessee: Lessee
+    receiver: Receiver
+    delivered: int = 0
+    """Since the start; counts repeated deliveries too."""
+    failures: int = 0
+    """Attempts that failed or were interrupted, since the start."""
+    pause_s: float = 0.0
+    """How long it waits because a database is away; 0 when all is well."""
+    _bell: asyncio.Event = field(default_factory=asyncio.Event)
+    _sweep: bool = False
+    _turning: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def ring(self, *, sweep: bool = False) -> None:
+        """Say that there may be something to deliver; with `sweep`, also where it did not look."""
+        self._sweep = self._sweep or sweep
+        self._bell.set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Deliver whenever rung, until `stopping` is set and the bell is rung once more."""
+        while True:
+            await self._bell.wait()
+            if stopping.is_set():
+                return
+            try:
+                await self.turn()
+            except BulkheadError as error:
+                self.pause_s = min(max(PAUSE_S_MIN, 2 * self.pause_s), PAUSE_S_MAX)
+                log.warning("%s waits for %.1f s: %s", self.lessee.handler, self.pause_s, error)
+            except Exception:
+                self.pause_s = PAUSE_S_MAX
+                log.exception("%s waits for %.1f s", self.lessee.handler, self.pause_s)
+            else:
+                self.pause_s = 0.0
+                continue
+            self.ring(sweep=True)
+            await is_set_within(stopping, self.pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+
+    async def turn(self, *, sweep: bool = False) -> int:
+        """Deliver until nothing is left that can be; return how many deliveries were made.
+
+        Raises DeliveryInterrupted when the handler's database is away, and whatever keeps the
+        outbox from answering.
+        """
+        async with self._turning:
+            if sweep or self._sweep:
+                self._sweep = False
+                self.lessee.floor.reset()
+            before = self.delivered
+            await failpoints.reach(BEFORE_CLAIM)
+            claim = await self._claim()
+            while claim.deliveries or claim.more:
+                outcome = await self.receiver.deliver(claim, self.lessee.lease_s)
+                self.delivered += len(outcome.delivered)
+                self.failures += len(outcome.failed) + (outcome.interruption is not None)
+                claim = await self._settle(claim, outcome)
+                if outcome.interruption is not None:
+                    raise outcome.interruption
+            return self.delivered - before
+
+    async def _claim(self) -> Claim:
+        self._bell.clear()
+        async with self.source.transaction(SERVICE) as tx:
+            claim = await self.lessee.claim(tx)
+        if claim.deliveries:
+            await failpoints.reach(CLAIMED)
+        return claim
+
+    async def _settle(self, claim: Claim, outcome: Outcome) -> Claim:
+        """Settle `claim`, and take the next one along when there is likely to be one."""
+        again = outcome.interruption is None and (claim.more or self._bell.is_set())
+        following = Claim()
+        async with self.source.transaction(SERVICE) as tx:
+            if again:
+                self._bell.clear()
+                following = await self.lessee.claim(tx, outcome)
+            else:
+                await self.lessee.settle(tx, outcome)
+        if claim.deliveries:
+            await failpoints.reach(ACKNOWLEDGED)
+        if following.deliveries:
+            await failpoints.reach(CLAIMED)
+        return following
+
+
+async def is_set_within(event: asyncio.Event, timeout_s: float) -> bool:
+    """Wait for `event`, and tell whether it was set before `timeout_s` had passed."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await event.wait()
+    except TimeoutError:
+        return False

@@ -1,0 +1,112 @@
+"""One outbox as a relay sees it: a pump for each handler, a sweep, and a listener where it is hot.
+
+The sweep is the safety net under commits of this process and NOTIFY from others: it finds what
+nobody rang for, what is due again, and what a relay that died had leased.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.connections.database import OpenDatabase
+from bulkhead.engine.connections.queries import load_queries
+from bulkhead.engine.errors import BulkheadError
+from bulkhead.engine.messaging.delivery import DeliveryInterrupted
+from bulkhead.engine.messaging.listener import Listener
+from bulkhead.engine.messaging.pump import Pump, is_set_within
+
+QUERIES = load_queries(__package__)
+
+SWEEP_S_MIN = 0.25
+SWEEP_S_MAX = 5.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """The outbox of `database` and its pumps by handler."""
+
+    database: OpenDatabase
+    pumps: Mapping[str, Pump]
+    hot: bool = False
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def delivered(self) -> int:
+        """Deliveries made from here since the start."""
+        return sum(pump.delivered for pump in self.pumps.values())
+
+    def ring(self, handlers: frozenset[str]) -> None:
+        """Say that `handlers` have something to receive; none of them means: all may have."""
+        for name in handlers or self.pumps:
+            if (pump := self.pumps.get(name)) is not None:
+                pump.ring(sweep=not handlers)
+
+    def start(self) -> None:
+        """Deliver in the background from now on."""
+        self._stopping.clear()
+        for pump in self.pumps.values():
+            self._tasks.append(asyncio.create_task(pump.run(self._stopping)))
+        self._tasks.append(asyncio.create_task(self._sweep_on()))
+        if self.hot:
+            self._tasks.append(asyncio.create_task(self._listen()))
+
+    async def stop(self, timeout_s: float) -> None:
+        """Finish what is in flight, take nothing new; give up after `timeout_s`."""
+        self._stopping.set()
+        self.ring(frozenset())
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+        self._tasks.clear()
+
+    async def sweep(self) -> int:
+        """Deliver everything that can be, and return how many deliveries that was.
+
+        A handler whose database is away is left out; failpoints and the outbox's errors pass.
+        """
+        before = self.delivered
+        for name in await self._list_waiting():
+            try:
+                await self.pumps[name].turn(sweep=True)
+            except DeliveryInterrupted as error:
+                log.warning("%s: %s", name, error)
+        return self.delivered - before
+
+    async def _list_waiting(self) -> list[str]:
+        async with self.database.transaction(SERVICE, read_only=True) as tx:
+            rows = await tx.fetch(QUERIES.list_waiting_handlers, list(self.pumps))
+        return [row["handler"] for row in rows]
+
+    async def _sweep_on(self) -> None:
+        """Ring for what waits: soon after a failure, else ever more rarely."""
+        interval_s = SWEEP_S_MIN
+        failures = -1
+        while True:
+            try:
+                for name in await self._list_waiting():
+                    self.pumps[name].ring(sweep=True)
+            except BulkheadError as error:
+                log.debug("could not sweep %s: %s", self.database.name, error)
+            found = sum(pump.failures for pump in self.pumps.values())
+            interval_s = SWEEP_S_MIN if found != failures else min(2 * interval_s, SWEEP_S_MAX)
+            failures = found
+            pause_s = interval_s * random.uniform(0.8, 1.2)  # noqa: S311
+            if await is_set_within(self._stopping, pause_s):
+                return
+
+    async def _listen(self) -> None:
+        listening = asyncio.create_task(Listener(self.database, self.ring).run())
+        await self._stopping.wait()
+        listening.cancel()
+        await asyncio.wait([listening])
