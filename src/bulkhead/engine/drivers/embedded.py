@@ -44,6 +44,8 @@ from bulkhead.engine.drivers.secret import Secret, SecretUnusable
 
 ATTACH_TIMEOUT_S = 60.0
 CHECK_TIMEOUT_S = 5.0
+DYING_S = 0.1
+"""A process that was killed is still there for a moment."""
 
 
 class EmbeddedDriver:
@@ -128,7 +130,7 @@ class EmbeddedDriver:
         try:
             return await self._driver.connect(spec, login, timeout_s=timeout_s)
         except ServerUnreachable:
-            if self._postmaster is None or self._postmaster.is_alive:
+            if self._postmaster is None or not await self._postmaster.wait(DYING_S):
                 raise
         await self.start()
         return await self._driver.connect(spec, login, timeout_s=timeout_s)
@@ -161,9 +163,7 @@ class EmbeddedDriver:
     async def _own(self) -> None:
         """Bring the server up under our lock, which is given back when that fails."""
         try:
-            if self._postmaster is None or not self._postmaster.is_alive:
-                self._postmaster = None
-                await self._bring_up()
+            await self._bring_up()
         except BaseException:
             self._release_lock()
             raise
@@ -179,7 +179,9 @@ class EmbeddedDriver:
         async def check(address: Address) -> None:
             await self._check(address, secret)
 
-        self._postmaster, address = await start_server(self.home, installation, account, check)
+        self._postmaster, address = await start_server(
+            self.home, installation, account, check, self._postmaster
+        )
         self._use(address, secret)
 
     async def _attach(self) -> bool:

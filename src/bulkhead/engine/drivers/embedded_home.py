@@ -343,11 +343,10 @@ default_text_search_config = 'pg_catalog.english'
 """
 
 NOT_DURABLE = """
-# For tests: a power cut may lose everything, and little memory is touched for the first time.
+# For tests: a power cut may lose everything, but kill -9 must not, so synchronous_commit stays on.
 shared_buffers = 48MB
 max_wal_size = 256MB
 fsync = off
-synchronous_commit = off
 full_page_writes = off
 io_method = sync
 """

@@ -28,7 +28,7 @@ from bulkhead.engine.drivers.embedded_home import (
     server_path,
 )
 from bulkhead.engine.drivers.embedded_install import Account, Installation
-from bulkhead.engine.drivers.errors import ServerUnreachable
+from bulkhead.engine.drivers.errors import ServerStarting, ServerUnreachable
 from bulkhead.engine.errors import BulkheadError
 
 POLL_S = 0.01
@@ -83,13 +83,16 @@ async def start_server(
     installation: Installation,
     account: Account,
     check: Callable[[Address], Awaitable[None]],
+    known: Postmaster | None = None,
 ) -> tuple[Postmaster, Address]:
     """Start the server, or take over the one that runs already; the caller holds the lock.
+
+    `known` is the server that the caller started or took over before.
 
     `check` connects once and raises ServerUnreachable while the server is not ready. Raises
     ServerFailed, or what else `check` raises.
     """
-    running = find_postmaster(home)
+    running = known or find_postmaster(home)
     if running is not None:
         address = home.find_address()
         if address is not None and await _adopt(running, address, check):
@@ -206,11 +209,14 @@ def _next_address(home: Home, account: Account) -> Address:
 async def _adopt(
     running: Postmaster, address: Address, check: Callable[[Address], Awaitable[None]]
 ) -> bool:
-    """Whether the running server answers; one that hangs is of no use."""
+    """Whether the running server answers; one that hangs is of no use, one that recovers is."""
     deadline_s = monotonic_s() + ADOPT_TIMEOUT_S
     while running.is_alive and monotonic_s() < deadline_s:
         try:
             await check(address)
+        except ServerStarting:
+            deadline_s = monotonic_s() + ADOPT_TIMEOUT_S
+            await asyncio.sleep(POLL_S)
         except ServerUnreachable:
             await asyncio.sleep(POLL_S)
         else:
@@ -278,12 +284,11 @@ def _spawn(
 
 async def _clear_leftovers(home: Home) -> None:
     """Remove what a server that was killed left behind: processes, and its two kinds of lock."""
-    for number in (signal.SIGQUIT, signal.SIGKILL):
-        left = [Postmaster(pid) for pid in _processes_in(home.data)]
-        for process in left:
-            process.send(number)
-        for process in left:
-            await process.wait(IMMEDIATE_TIMEOUT_S)
+    left = [Postmaster(pid) for pid in _processes_in(home.data)]
+    for process in left:
+        process.send(signal.SIGKILL)
+    for process in left:
+        await process.wait(IMMEDIATE_TIMEOUT_S)
     (home.data / "postmaster.pid").unlink(missing_ok=True)
     address = home.find_address()
     if address is not None:

@@ -21,6 +21,13 @@ class ServerUnreachable(Unavailable):
     hint = "Check that it runs and that host and port are right: bulkhead doctor."
 
 
+class ServerStarting(ServerUnreachable):
+    """The server {server} is starting up, recovering or shutting down."""
+
+    code = "server_starting"
+    hint = "Wait a moment and try again."
+
+
 class ConnectionLost(Unavailable):
     """The connection to the server was lost; the transaction did not take effect."""
 
@@ -364,7 +371,7 @@ def _translate_refusal(error: asyncpg.PostgresError, place: dict[str, str]) -> B
     if state == "55000":
         return ServerUnreachable(**place, reason=f"database '{place['database']}' is sealed")
     if state.startswith("57P"):
-        return ServerUnreachable(**place, reason="it is starting up or shutting down")
+        return ServerStarting(**place)
     kind = _kind(state)
     if kind is not None and issubclass(kind, LoginRefused | DatabaseMissing | TooManyConnections):
         return kind(**place)
