@@ -12,6 +12,8 @@ create table public.product_search (
   price_min public.money_amount not null,
   price_max public.money_amount not null,
   rating double precision not null,
+  facts text[] not null default '{}',
+  in_stock boolean not null default false,
   listed_at timestamptz not null,
   updated_at timestamptz not null default now()
 );
@@ -23,8 +25,13 @@ comment on column public.product_search.document is
   'The weighted words: title, brand and SKUs A; category, variants and attributes B; description D.';
 comment on column public.product_search.rating is
   'The mean rating as if five more reviews had given three stars: one review proves little.';
+comment on column public.product_search.facts is
+  'The values of the filterable attributes, each as code=value.';
+comment on column public.product_search.in_stock is
+  'Whether a variant can be sent now; kept by a trigger on stock when one runs out or comes back.';
 create index product_search_document on public.product_search using gin (document);
 create index product_search_categories on public.product_search using gin (category_path);
+create index product_search_facts on public.product_search using gin (facts);
 create index product_search_newest on public.product_search (listed_at desc, product_id desc);
 create index product_search_price on public.product_search (price_min, product_id);
 create index product_search_title on public.product_search (title_key, product_id);
@@ -69,6 +76,34 @@ comment on function private.correct_words(text[]) is
   'The words of the catalogue that come next to the given ones, without those that resemble nothing.';
 grant execute on function private.correct_words(text[]) to anon, authenticated, service_role;
 
+create function private.refresh_in_stock(p uuid[]) returns void
+language plpgsql set search_path = ''
+as $$
+begin
+  -- Of two transactions that each sell the last unit of another variant, the second has to see what
+  -- the first one left: the lock comes first, in a statement of its own.
+  perform 1
+  from public.product_search s
+  where s.product_id = any (p)
+  order by s.product_id
+  for no key update;
+
+  update public.product_search s
+  set in_stock = not s.in_stock
+  where s.product_id = any (p)
+    and s.in_stock <> exists (
+      select 1
+      from public.product_variants v
+      join public.stock k on k.variant_id = v.id
+      where v.product_id = s.product_id
+        and v.archived_at is null
+        and k.available > 0
+    );
+end
+$$;
+comment on function private.refresh_in_stock(uuid[]) is
+  'Note which of the products have a variant that can be sent now.';
+
 create function private.refresh_search(p uuid[]) returns void
 language plpgsql set search_path = ''
 as $$
@@ -96,7 +131,7 @@ begin
     select t.id, t.language::regconfig as language, t.title, t.brand, t.description, t.created_at,
       (t.rating_sum + 15)::double precision / (t.rating_count + 5) as rating,
       coalesce(c.path, '{}') as path, v.skus, v.price_min, v.price_max,
-      concat_ws(' ', c.names, v.titles, a.texts) as more
+      concat_ws(' ', c.names, v.titles, a.texts) as more, coalesce(a.facts, '{}') as facts
     from public.products t
     cross join lateral (
       select string_agg(r.sku, ' ' order by r.position, r.id) as skus,
@@ -114,11 +149,14 @@ begin
       group by o.path
     ) c on true
     left join lateral (
-      select string_agg(w.text_value, ' ' order by w.text_value) as texts
+      select
+        string_agg(w.text_value, ' ' order by w.text_value) filter (where b.searchable) as texts,
+        array_agg(b.code || '=' || coalesce(w.text_value, trim_scale(w.number_value)::text,
+          w.boolean_value::text, w.date_value::text) order by b.code) filter (where b.filterable)
+          as facts
       from public.product_attribute_values w
       join public.product_attributes b on b.id = w.attribute_id
       where w.product_id = t.id
-        and b.searchable
     ) a on true
     where t.id = any (p)
       and t.state = 'published'
@@ -137,23 +175,27 @@ begin
     on conflict (word) do nothing
   )
   insert into public.product_search as s (product_id, category_path, brand, document, title_key,
-    price_min, price_max, rating, listed_at)
+    price_min, price_max, rating, facts, listed_at)
   select t.id, t.path, t.brand,
     setweight(to_tsvector(t.language, t.title), 'A')
       || setweight(to_tsvector('simple', concat_ws(' ', t.brand, t.skus)), 'A')
       || setweight(to_tsvector(t.language, t.more), 'B')
       || setweight(to_tsvector(t.language, left(t.description, 10000)), 'D'),
-    lower(t.title), t.price_min, t.price_max, t.rating, t.created_at
+    lower(t.title), t.price_min, t.price_max, t.rating, t.facts, t.created_at
   from parts t
   order by t.id
   on conflict (product_id) do update
   set category_path = excluded.category_path, brand = excluded.brand,
     document = excluded.document, title_key = excluded.title_key,
     price_min = excluded.price_min, price_max = excluded.price_max,
-    rating = excluded.rating, listed_at = excluded.listed_at, updated_at = now()
-  where (s.category_path, s.brand, s.document, s.title_key, s.price_min, s.price_max, s.rating)
+    rating = excluded.rating, facts = excluded.facts, listed_at = excluded.listed_at,
+    updated_at = now()
+  where (s.category_path, s.brand, s.document, s.title_key, s.price_min, s.price_max, s.rating,
+      s.facts)
     is distinct from (excluded.category_path, excluded.brand, excluded.document,
-      excluded.title_key, excluded.price_min, excluded.price_max, excluded.rating);
+      excluded.title_key, excluded.price_min, excluded.price_max, excluded.rating, excluded.facts);
+
+  perform private.refresh_in_stock(p);
 end
 $$;
 comment on function private.refresh_search(uuid[]) is
@@ -266,7 +308,7 @@ begin
   from new_rows n
   join old_rows o on o.id = n.id
   join public.product_attribute_values w on w.attribute_id = n.id
-  where o.searchable <> n.searchable;
+  where (o.code, o.searchable, o.filterable) <> (n.code, n.searchable, n.filterable);
   if changed is not null then
     perform private.refresh_search(changed);
   end if;
@@ -274,10 +316,33 @@ begin
 end
 $$;
 comment on function private.search_changed_attributes() is
-  'Trigger after statement on attributes: refreshes what became searchable or no longer is.';
+  'Trigger after statement on attributes: refreshes what is found by something else now.';
 create trigger product_attributes_search_updated after update on public.product_attributes
   referencing old table as old_rows new table as new_rows
   for each statement execute function private.search_changed_attributes();
+
+create function private.list_changed_stock() returns trigger
+language plpgsql security definer set search_path = ''
+as $$
+declare
+  changed uuid[];
+begin
+  select array_agg(distinct v.product_id) into changed
+  from new_stock n
+  join old_stock o on o.variant_id = n.variant_id
+  join public.product_variants v on v.id = n.variant_id
+  where (o.available > 0) <> (n.available > 0);
+  if changed is not null then
+    perform private.refresh_in_stock(changed);
+  end if;
+  return null;
+end
+$$;
+comment on function private.list_changed_stock() is
+  'Trigger after statement on stock: notes the products of which a variant ran out or came back.';
+create trigger stock_list_changed after update on public.stock
+  referencing old table as old_stock new table as new_stock
+  for each statement execute function private.list_changed_stock();
 
 alter table public.product_search enable row level security;
 alter table public.product_search force row level security;
@@ -290,6 +355,8 @@ grant select on public.product_search to anon, authenticated;
 create policy derive on public.search_words for all to current_user using (true) with check (true);
 
 -- migrate:down
+drop trigger stock_list_changed on public.stock;
+drop function private.list_changed_stock();
 drop trigger product_attributes_search_updated on public.product_attributes;
 drop trigger categories_search_updated on public.categories;
 drop trigger attribute_values_search_deleted on public.product_attribute_values;
@@ -305,6 +372,7 @@ drop function private.search_changed_categories();
 drop function private.search_changed_parts();
 drop function private.search_changed_products();
 drop function private.refresh_search(uuid[]);
+drop function private.refresh_in_stock(uuid[]);
 drop function private.correct_words(text[]);
 drop function private.sort_letters(text);
 drop table public.search_words;

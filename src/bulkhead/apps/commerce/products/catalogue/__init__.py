@@ -1,0 +1,1 @@
+"""The public catalogue: lists of products, one product, categories and collections."""
