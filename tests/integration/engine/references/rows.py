@@ -11,12 +11,23 @@ from bulkhead.engine.connections.router import Router
 from bulkhead.engine.ids import new_id
 
 
+async def empty(router: Router) -> None:
+    for database in router:
+        async with database.transaction(SERVICE) as tx:
+            names = await tx.fetchval(
+                "select string_agg(format('%I.%I', schemaname, tablename), ', ') from pg_tables"
+                " where schemaname in ('public', 'bulkhead')"
+                " and has_table_privilege(format('%I.%I', schemaname, tablename), 'truncate')"
+            )
+            await tx.execute(f"truncate {names}")
+
+
 async def run(router: Router, database: str, sql: str, *args: object) -> str:
     async with router.database(database).transaction(SERVICE) as tx:
         return await tx.execute(sql, *args)
 
 
-async def value(router: Router, database: str, sql: str, *args: object) -> Any:  # noqa: ANN401
+async def value(router: Router, database: str, sql: str, *args: object) -> Any:
     async with router.database(database).transaction(SERVICE, read_only=True) as tx:
         return await tx.fetchval(sql, *args)
 

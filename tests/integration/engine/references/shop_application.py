@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from bulkhead.engine.application import Application
+from bulkhead.engine.references.deletion import deletion_subscriptions
 from bulkhead.engine.topology import Database, OnDelete, Reference, Table, Topology
 
 HERE = Path(__file__).parent / "shop"
@@ -37,3 +39,5 @@ TOPOLOGY = Topology(
     ),
     (LINES, GIFTS, WISHES, CODES, NUMBERS),
 )
+
+SHOP = Application("shop", "Shop", TOPOLOGY, subscriptions=deletion_subscriptions(TOPOLOGY))

@@ -10,6 +10,7 @@ from tests.integration.engine.references.rows import (
     run,
     value,
 )
+from tests.integration.engine.references.shop_application import SHOP
 
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.router import Router
@@ -20,6 +21,8 @@ from bulkhead.engine.references.deletion import (
     deletion_subscriptions,
     settle_deletions,
 )
+from bulkhead.engine.system import System
+from bulkhead.engine.testing import crash_at, drain, restarted
 from bulkhead.engine.topology import Topology
 
 
@@ -89,3 +92,31 @@ async def test_a_deletion_of_another_table_is_none_of_ours(
     async with router.database("sales").transaction(SERVICE) as tx:
         event = TargetsDeleted("codes", (str(products[0]),))
         assert await settle_deletions(topology, tx, [event]) == 0
+
+
+async def test_a_deletion_reaches_the_other_database_once(shop: System, router: Router) -> None:
+    kept, gone = await add_products(router, 2)
+    await add_gifts(router, [kept, gone])
+    await run(router, "catalog", "delete from public.products where id = $1", gone)
+    assert await announce_deletions(router, SHOP.topology) == 1
+    assert await shop.relay.drain() == 1
+    gifts = await rows(router, "sales", "select product_id from public.gifts order by slot")
+    assert gifts == [(kept,), (None,)]
+    assert await value(router, "sales", "select count(*) from bulkhead.inbox") == 1
+
+
+@pytest.mark.parametrize("point", ["relay.received", "relay.handled", "relay.delivered"])
+async def test_a_deletion_survives_a_crash_of_whoever_carries_it(
+    shop: System, router: Router, point: str
+) -> None:
+    kept, gone = await add_products(router, 2)
+    await add_gifts(router, [kept, gone])
+    await run(router, "catalog", "delete from public.products where id = $1", gone)
+    await announce_deletions(router, SHOP.topology)
+    with crash_at(point):
+        await shop.relay.drain()
+    async with restarted(shop) as system:
+        await drain(system)
+    gifts = await rows(router, "sales", "select product_id from public.gifts order by slot")
+    assert gifts == [(kept,), (None,)]
+    assert await value(router, "sales", "select count(*) from bulkhead.inbox") == 1

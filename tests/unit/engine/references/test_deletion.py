@@ -9,7 +9,6 @@ from bulkhead.engine.references.deletion import (
     _chunks,
 )
 
-
 KEYS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=2000)
 
 

@@ -1,0 +1,1 @@
+"""What tells whether the databases of an application still fit together."""
