@@ -129,7 +129,7 @@ def build_system(
         router,
         outside,
         outbox,
-        Relay(router, outbox),
+        Relay(router, outbox, hot=[d.name for d in application.topology.databases if d.hot]),
         runner,
         SagaWorker(runner),
     )

@@ -133,9 +133,12 @@ class Charging:
         source = item.transient.get("source")
         if not isinstance(source, str):
             return await self.settle(_, item)
+        amount = Decimal(attempt["total"])
+        if not amount:
+            return _free(attempt)
         result = await self.provider.charge(
             attempt["idempotency_key"],
-            Decimal(attempt["total"]),
+            amount,
             attempt["currency"],
             source,
             {"order_id": _order_id(item)},
@@ -145,6 +148,8 @@ class Charging:
     async def settle(self, _: str, item: StepItem) -> Reply:
         """Ask what became of the attempt's key; when nothing did, nothing ever will."""
         attempt = _attempt(item)
+        if not Decimal(attempt["total"]):
+            return _free(attempt)
         charge = await self.provider.close_key(attempt["idempotency_key"])
         if charge is None:
             return Absent()
@@ -226,6 +231,12 @@ def _attempt(item: StepItem) -> dict[str, Any]:
 def _hold(item: StepItem) -> Hold:
     lines = tuple(Line(UUID(i["variant_id"]), i["quantity"]) for i in item.input["items"])
     return Hold(item.saga_id, lines, HOLD_S)
+
+
+def _free(attempt: dict[str, Any]) -> Reply:
+    """An order that costs nothing is paid for without asking anybody."""
+    reference = f"free-{attempt['idempotency_key']}"
+    return Done({"provider_ref": reference, "amount": "0.00", "currency": attempt["currency"]})
 
 
 def _charge_reply(charge: ChargeResult | Charge, attempt: dict[str, Any]) -> Reply:
