@@ -311,8 +311,8 @@ def translate_connect(
     if isinstance(error, BulkheadError):
         return error
     if isinstance(error, ssl.SSLError):
-        reason = getattr(error, "verify_message", "") or error.reason or "the handshake failed"
-        return TlsRequired(**place, reason=reason)
+        reasons = (getattr(error, name, None) for name in ("verify_message", "reason"))
+        return TlsRequired(**place, reason=next(filter(None, reasons), "the handshake failed"))
     if isinstance(error, ConnectionError) and "SSL" in str(error):
         return TlsRequired(**place, reason="the server does not offer TLS")
     if isinstance(error, TimeoutError):
