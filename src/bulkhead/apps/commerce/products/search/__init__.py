@@ -1,0 +1,1 @@
+"""Searching and narrowing down what is for sale."""
