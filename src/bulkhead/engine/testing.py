@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from bulkhead.engine.drivers.protocol import DatabaseSpec
 
 DRAIN_ROUNDS_MAX = 200
+MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private folder in it
+MEMORY_BYTES_MIN = 2 * 1024**3
 
 _numbers = count(1)
 
@@ -115,9 +117,15 @@ async def open_test_servers() -> AsyncIterator[TestServers]:
 
 
 def _make_home() -> Path:
-    home = Path(tempfile.mkdtemp(prefix="bulkhead-"))
+    """A folder in memory where there is one: a clone is hundreds of files, ten times faster."""
+    memory = MEMORY if MEMORY.is_dir() and _free_bytes(MEMORY) > MEMORY_BYTES_MIN else None
+    home = Path(tempfile.mkdtemp(prefix="bulkhead-", dir=memory))
     home.chmod(0o755)  # The server runs as another user when the tests run as root.
     return home
+
+
+def _free_bytes(path: Path) -> int:
+    return shutil.disk_usage(path).free
 
 
 @asynccontextmanager
@@ -125,6 +133,7 @@ async def restarted(system: System) -> AsyncIterator[System]:
     """The next process over the same databases; leases of the dead one have run out."""
     async with AsyncExitStack() as stack:
         stack.callback(failpoints.disarm)
+        await system.sagas.drain()
         await expire_leases(system)
         after = build_system(system.application, system.settings, system.router.placements)
         stack.push_async_callback(after.close)

@@ -34,6 +34,11 @@ class Batcher(Generic[T, R]):
             self._flushing = asyncio.create_task(self._run())
         return await asyncio.shield(future)
 
+    async def drain(self) -> None:
+        """Wait until nothing is in flight."""
+        while self._flushing is not None:
+            await asyncio.wait([self._flushing])
+
     async def _run(self) -> None:
         try:
             while self._waiting:

@@ -171,10 +171,11 @@ class SagaRunner:
         return self.sagas[name]
 
     async def drain(self) -> None:
-        """Wait for the sagas that run in this process."""
+        """Wait for the sagas that run in this process, and for commits they have left behind."""
         while self._local:
             await asyncio.wait([task for _, task in self._local.values()])
             await asyncio.sleep(0)
+        await self.steps.drain()
 
     def _forget(self, saga_id: UUID) -> None:
         _, task = self._local.pop(saga_id)

@@ -126,6 +126,11 @@ class StepRunner:
         await failpoints.reach(point(saga, step, "after_undo"))
         return reply
 
+    async def drain(self) -> None:
+        """Wait for the commits in flight."""
+        for batcher in self._batchers.values():
+            await batcher.drain()
+
     async def markers(self, saga: Saga, saga_id: UUID) -> dict[str, tuple[bool, Json]]:
         """What the markers in all databases of the saga say: step -> (undone, output)."""
         found: dict[str, tuple[bool, Json]] = {}
