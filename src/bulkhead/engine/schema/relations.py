@@ -90,6 +90,10 @@ class Relation:
         keys = [key for key in self.foreign_keys if column in key.columns]
         return min(keys, key=lambda key: len(key.columns), default=None)
 
+    def is_unique(self, column: str) -> bool:
+        """Whether `column` is part of any unique key."""
+        return any(index.is_unique and column in index.columns for index in self.indexes)
+
     def has_unique(self, columns: Iterable[str]) -> bool:
         """Whether no two rows can agree in all of `columns`."""
         wanted = set(columns)
