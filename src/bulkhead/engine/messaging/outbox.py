@@ -7,6 +7,7 @@ from there: after the commit whoever carries the deliveries of that database is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -31,6 +32,15 @@ class PublishRefused(BulkheadError):
     hint = "Publish within `router.database(...).transaction(SERVICE)`."
 
 
+@dataclass(frozen=True, slots=True)
+class _Audience:
+    """Who receives the events of one type; quoted once."""
+
+    type: str
+    handlers: tuple[str, ...]
+    names: frozenset[str]
+
+
 class Outbox:
     """The subscriptions of one application; given to its Router as the sink of events."""
 
@@ -39,10 +49,10 @@ class Outbox:
         check_subscriptions(application, subscriptions)
         self.application = application
         self.subscriptions = {subscription.name: subscription for subscription in subscriptions}
-        self._handlers: dict[str, frozenset[str]] = {}
-        for subscription in subscriptions:
-            others = self._handlers.get(subscription.type, frozenset())
-            self._handlers[subscription.type] = others | {subscription.name}
+        self._audiences = {
+            kind: _audience(kind, subscriptions)
+            for kind in {subscription.type for subscription in subscriptions}
+        }
         self._rings: dict[str, Ring] = {}
 
     def on_publish(self, database: str, ring: Ring | None) -> None:
@@ -52,39 +62,39 @@ class Outbox:
         else:
             self._rings[database] = ring
 
+    def ring(self, database: str, handlers: frozenset[str]) -> None:
+        """Say that `handlers` have something to receive; none of them means: look everywhere."""
+        if (ring := self._rings.get(database)) is not None:
+            ring(handlers)
+
     def publish(self, tx: Transaction, event: Event) -> UUID:
         """Write `event` with the commit of `tx`; see the function below."""
-        return self.publish_all(tx, [event])[0]
+        return self.publish_all(tx, (event,))[0]
 
     def publish_all(self, tx: Transaction, events: Sequence[Event]) -> list[UUID]:
         """Write `events` in their order with the commit of `tx`, in two statements."""
-        ids = [new_id() for _ in events]
+        ids: list[UUID] = []
         written: list[str] = []
         deliveries: list[str] = []
-        woken: set[str] = set()
-        for event_id, event in zip(ids, events, strict=True):
+        names: frozenset[str] = frozenset()
+        for event in events:
             if tx.claims.role is not Role.SERVICE:
                 raise PublishRefused(type=event.type, reason=f"it runs as {tx.claims.role.value}")
+            audience = self._audiences.get(event.type) or _audience(event.type, ())
+            event_id = new_id()
+            ids.append(event_id)
             key = literal(check_key(event))
-            payload = literal(encode_event(event))
-            written.append(f"('{event_id}',{literal(event.type)},{key},{payload})")
-            for handler in sorted(self._handlers.get(event.type, ())):
-                woken.add(handler)
-                deliveries.append(f"('{event_id}',{literal(handler)},{key})")
+            written.append(f"('{event_id}',{audience.type},{key},{literal(encode_event(event))})")
+            deliveries += [f"('{event_id}',{handler},{key})" for handler in audience.handlers]
+            names |= audience.names
         if written:
-            tx.at_commit(
-                f"insert into bulkhead.events(id,type,key,payload)values{','.join(written)}"
-            )
+            rows = ",".join(written)
+            tx.at_commit(f"insert into bulkhead.events(id,type,key,payload)values{rows}")
         if deliveries:
-            tx.at_commit(
-                f"insert into bulkhead.deliveries(event_id,handler,key)values{','.join(deliveries)}"
-            )
-            tx.after_commit(partial(self._ring, tx.database, frozenset(woken)))
+            rows = ",".join(deliveries)
+            tx.at_commit(f"insert into bulkhead.deliveries(event_id,handler,key)values{rows}")
+            tx.after_commit(partial(self.ring, tx.database, names))
         return ids
-
-    def _ring(self, database: str, handlers: frozenset[str]) -> None:
-        if (ring := self._rings.get(database)) is not None:
-            ring(handlers)
 
 
 def publish(tx: Transaction, event: Event) -> UUID:
@@ -105,3 +115,8 @@ def _outbox(tx: Transaction, event: Event) -> Outbox:
     if not isinstance(tx.events, Outbox):
         raise PublishRefused(type=event.type, reason="its router was opened without an outbox")
     return tx.events
+
+
+def _audience(kind: str, subscriptions: Sequence[Subscription]) -> _Audience:
+    names = sorted(each.name for each in subscriptions if each.type == kind)
+    return _Audience(literal(kind), tuple(literal(name) for name in names), frozenset(names))

@@ -130,3 +130,104 @@ where (event_id, handler) in (
   order by d.event_id
   limit $2
 )
+
+-- name: list_dead_letters
+-- The dead letters of this outbox, oldest first, at most $1.
+select d.event_id, d.handler, d.attempts, d.dead_at, d.last_error,
+  e.type, e.key, e.payload, e.occurred_at,
+  (
+    select count(*)
+    from bulkhead.deliveries behind
+    where behind.lane = d.lane and behind.position > d.position
+  ) as blocked
+from bulkhead.deliveries d
+join bulkhead.events e on e.id = d.event_id
+where d.dead_at is not null
+order by d.dead_at, d.position
+limit $1
+
+-- name: find_dead_letter
+-- The dead letter of event $1 for handler $2.
+select d.event_id, d.handler, d.attempts, d.dead_at, d.last_error,
+  e.type, e.key, e.payload, e.occurred_at,
+  (
+    select count(*)
+    from bulkhead.deliveries behind
+    where behind.lane = d.lane and behind.position > d.position
+  ) as blocked
+from bulkhead.deliveries d
+join bulkhead.events e on e.id = d.event_id
+where d.event_id = $1 and d.handler = $2 and d.dead_at is not null
+
+-- name: resend
+-- Let the delivery of event $1 to handler $2 be tried afresh, at once.
+update bulkhead.deliveries
+set attempts = 0, available_at = statement_timestamp(), dead_at = null
+where event_id = $1
+  and handler = $2
+  and (leased_until is null or leased_until <= statement_timestamp())
+returning position
+
+-- name: restore_discarded
+-- Let a discarded delivery be tried after all, behind whatever waits under its key.
+with restored as (
+  delete from bulkhead.discarded_deliveries
+  where event_id = $1 and handler = $2
+  returning event_id, handler
+)
+insert into bulkhead.deliveries (event_id, handler, key)
+select e.id, r.handler, e.key
+from restored r
+join bulkhead.events e on e.id = r.event_id
+returning position
+
+-- name: discard
+-- Give up the dead letter of event $1 for handler $2 for good, because of $3.
+with gone as (
+  delete from bulkhead.deliveries
+  where event_id = $1 and handler = $2 and dead_at is not null
+  returning event_id, handler, attempts, last_error
+)
+insert into bulkhead.discarded_deliveries (event_id, handler, reason, attempts, last_error)
+select event_id, handler, $3, attempts, last_error
+from gone
+on conflict (event_id, handler) do update
+set reason = excluded.reason,
+  attempts = excluded.attempts,
+  last_error = excluded.last_error,
+  discarded_at = now()
+returning event_id
+
+-- name: list_events
+-- The newest events of this outbox before event $2, of type $1 if given, at most $3.
+select id, type, key, payload, occurred_at
+from bulkhead.events
+where ($1::text is null or type = $1)
+  and ($2::uuid is null or id < $2)
+order by id desc
+limit $3
+
+-- name: find_event
+-- One event of this outbox.
+select id, type, key, payload, occurred_at
+from bulkhead.events
+where id = $1
+
+-- name: list_event_deliveries
+-- What has still to be done about event $1, and what never will be.
+select handler, attempts, available_at, leased_until, dead_at, last_error,
+  null::text as discarded_because
+from bulkhead.deliveries
+where event_id = $1
+union all
+select handler, attempts, null, null, null, last_error, reason
+from bulkhead.discarded_deliveries
+where event_id = $1
+order by handler
+
+-- name: list_receipts
+-- Which handlers of this database have received event $1, and when.
+select handler, received_at
+from bulkhead.inbox
+where event_id = $1
+order by handler
