@@ -115,7 +115,7 @@ class BodyGuard:
                 body = await read_body(receive, rule.size_bytes_max)
         except TimeoutError:
             raise BodyTooSlow(timeout_s=self._timeout_s) from None
-        if body and _is_json(declared.content_type):
+        if _is_json(declared.content_type):
             verify_json(body)
         return _replay(body, receive)
 

@@ -33,9 +33,7 @@ def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
     ]
     as_text = settings.log_format == "text" or (settings.log_format == "auto" and stream.isatty())
     ending: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
-        if as_text
-        else [structlog.processors.format_exc_info, render_json]
+        [_text_renderer(stream)] if as_text else [structlog.processors.format_exc_info, render_json]
     )
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     structlog.configure(
@@ -54,6 +52,13 @@ def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+
+
+def _text_renderer(stream: TextIO) -> structlog.dev.ConsoleRenderer:
+    # The default shows the values of local variables, which may be secrets.
+    return structlog.dev.ConsoleRenderer(
+        colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
 
 
 def render_json(_logger: object, _method: str, event: Event) -> str:

@@ -79,10 +79,9 @@ def verify_request(scope: Scope) -> None:
 
 
 def _verify_text(path: str) -> None:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise UrlInvalid(reason="its path is not UTF-8") from None
+    # Servers put one or the other in the place of bytes that are not UTF-8.
+    if any(character == "\ufffd" or "\ud800" <= character <= "\udfff" for character in path):
+        raise UrlInvalid(reason="its path is not UTF-8")
 
 
 def _verify_headers(scope: Scope) -> None:
@@ -91,7 +90,7 @@ def _verify_headers(scope: Scope) -> None:
     has_host = scope["http_version"] != "1.1"
     for name, value in headers:
         size_bytes += len(name) + len(value)
-        has_host = has_host or name == b"host"
+        has_host = has_host or (name == b"host" and value != b"")
     if size_bytes > HEADER_BYTES_MAX or len(headers) > HEADERS_MAX:
         raise HeadersTooLarge(bytes_max=HEADER_BYTES_MAX, count_max=HEADERS_MAX)
     if not has_host:

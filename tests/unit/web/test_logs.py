@@ -65,6 +65,18 @@ def test_an_exception_is_logged_with_its_trace(stream: io.StringIO) -> None:
     assert "ZeroDivisionError" in str(line["exception"])
 
 
+def test_a_trace_as_text_shows_no_values() -> None:
+    stream = io.StringIO()
+    configure_logs(Settings(log_format="text"), stream)
+    password = "swordfish"  # noqa: S105
+    try:
+        _ = int(password[:0])
+    except ValueError:
+        structlog.get_logger().exception("broken")
+    assert "ValueError" in stream.getvalue()
+    assert "swordfish'" not in stream.getvalue()
+
+
 def test_secrets_are_hidden(stream: io.StringIO) -> None:
     structlog.get_logger().info("signed in", access_token="eyJ", Password="x", user_id="u1")  # noqa: S106
     (line,) = lines(stream)

@@ -37,7 +37,13 @@ def test_a_long_address_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"path": "/a\0b"}, {"path": "/a\ud800b"}, {"query_string": b"a=%00"}]
+    "change",
+    [
+        {"path": "/a\0b"},
+        {"path": "/a\ud800b"},
+        {"path": "/a" + chr(0xFFFD) + "b"},
+        {"query_string": b"a=%00"},
+    ],
 )
 def test_an_address_that_no_column_holds_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(UrlInvalid):
@@ -59,6 +65,8 @@ def test_large_headers_are_refused(headers: list[tuple[bytes, bytes]]) -> None:
 def test_a_request_of_http_1_1_names_its_host() -> None:
     with pytest.raises(HostMissing):
         verify_request(request(headers=[]))
+    with pytest.raises(HostMissing):
+        verify_request(request(headers=[(b"host", b"")]))
     verify_request(request(headers=[], http_version="1.0"))
 
 

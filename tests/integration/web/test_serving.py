@@ -1,0 +1,137 @@
+"""The server in the event loop of its workers: starts, drains and stops."""
+
+import asyncio
+import signal
+import sys
+from asyncio.subprocess import PIPE
+
+import httpx
+import pytest
+from tests.integration.web.sample_api import MOUNT
+
+from bulkhead.engine.settings import Settings
+from bulkhead.web.server import create_app
+from bulkhead.web.serving import AddressUnusable, Serving, reserve_port, serve, serving
+
+APP = create_app([MOUNT], Settings())
+
+PROGRAM = """
+import asyncio
+from bulkhead.engine.settings import Settings
+from bulkhead.web.logs import configure_logs
+from bulkhead.web.server import create_app
+from bulkhead.web.serving import serving, stop_on_signals
+from tests.integration.web.sample_api import MOUNT
+
+async def work(done):
+    await done.wait()
+    print("the worker ended", flush=True)
+
+async def main():
+    done = asyncio.Event()
+    async with stop_on_signals() as stop, asyncio.TaskGroup() as group:
+        group.create_task(work(done))
+        async with serving(create_app([MOUNT], Settings()), drain_s=5.0) as running:
+            print(running.url, flush=True)
+            await stop.wait()
+        done.set()
+
+configure_logs(Settings(log_format="json"))
+asyncio.run(main())
+"""
+
+
+async def test_the_server_answers_from_the_loop_of_its_caller() -> None:
+    loops: list[object] = []
+
+    async def app(scope: object, receive: object, send: object) -> None:
+        loops.append(asyncio.get_running_loop())
+        await APP(scope, receive, send)  # type: ignore[arg-type]
+
+    async with serving(app) as running, httpx.AsyncClient() as client:
+        assert (await client.get(f"{running.url}/livez")).status_code == 200
+    assert loops == [asyncio.get_running_loop()]
+
+
+async def test_requests_in_flight_are_answered_before_the_server_stops() -> None:
+    async with httpx.AsyncClient() as client:
+        async with serving(APP) as running:
+            asking = asyncio.create_task(client.get(f"{running.url}/sample/slow"))
+            await begun(running)
+        answer = await asking
+        assert answer.json() == {"ended": True}
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"{running.url}/livez")
+
+
+async def test_a_request_that_does_not_end_is_given_up_with_an_answer() -> None:
+    async with httpx.AsyncClient() as client:
+        async with serving(APP, drain_s=0.2) as running:
+            asking = asyncio.create_task(client.get(f"{running.url}/sample/forever"))
+            await begun(running)
+        answer = await asking
+    assert (answer.status_code, answer.json()["code"]) == (503, "server_stopping")
+
+
+async def test_an_idle_client_does_not_keep_the_server_from_stopping() -> None:
+    async with serving(APP, drain_s=30.0) as running:
+        reader, writer = await asyncio.open_connection(running.host, running.port)
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"}")
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_serve_ends_when_it_is_told_to() -> None:
+    stop = asyncio.Event()
+    stop.set()
+    async with asyncio.timeout(5):
+        await serve(APP, "127.0.0.1", 0, stop)
+
+
+async def test_a_port_that_is_taken_is_refused_even_by_our_own_server() -> None:
+    async with serving(APP) as running:
+        with pytest.raises(AddressUnusable):
+            await serve(APP, running.host, running.port, asyncio.Event())
+
+
+def test_a_port_can_be_taken_again_right_after_it_was_used() -> None:
+    port = reserve_port("127.0.0.1", 0)
+    assert reserve_port("127.0.0.1", port) == port
+
+
+def test_an_address_that_is_not_ours_is_refused() -> None:
+    with pytest.raises(AddressUnusable):
+        reserve_port("203.0.113.1", 0)
+
+
+def test_a_url_brackets_ipv6_addresses() -> None:
+    assert Serving("::1", 80).url == "http://[::1]:80"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_drains_server_and_workers_and_ends_the_process(
+    number: signal.Signals,
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PROGRAM, stdout=PIPE, stderr=PIPE
+    )
+    assert process.stdout is not None
+    url = (await process.stdout.readline()).decode().strip()
+    async with httpx.AsyncClient() as client:
+        asking = asyncio.create_task(client.get(f"{url}/sample/slow"))
+        await begun(Serving("127.0.0.1", int(url.rpartition(":")[2])))
+        process.send_signal(number)
+        assert (await asking).json() == {"ended": True}
+    async with asyncio.timeout(10):
+        out, err = await process.communicate()
+    assert (process.returncode, out.decode().strip()) == (0, "the worker ended"), err.decode()
+
+
+async def begun(running: Serving) -> None:
+    """Wait until the server has taken what was sent to it before."""
+    async with httpx.AsyncClient() as client:
+        await asyncio.sleep(0)
+        for _ in range(3):
+            await client.get(f"{running.url}/livez")
