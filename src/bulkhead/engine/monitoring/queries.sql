@@ -99,3 +99,57 @@ select
     join pg_catalog.pg_database d on d.oid = l.database
     where l.locktype = 'advisory' and d.datname = current_database()
   ) as advisory_locks
+
+-- name: open_sagas
+-- How many sagas have not come to an end by themselves, by state.
+select state, count(*) as count
+from bulkhead.sagas
+where state in ('running', 'compensating', 'needs_human')
+group by state
+
+-- name: reference_state
+-- What sweeps have found about a reference.
+select
+  (
+    select count(*)
+    from bulkhead.reference_violations
+    where reference = $1 and resolved_at is null and ignored_at is null
+  ) as violations,
+  (
+    select extract(epoch from clock_timestamp() - min(first_seen_at))::float8
+    from bulkhead.reference_violations
+    where reference = $1 and resolved_at is null and ignored_at is null
+  ) as oldest_s,
+  (
+    select extract(epoch from clock_timestamp() - last_complete_at)::float8
+    from bulkhead.reference_sweeps
+    where reference = $1
+  ) as sweep_age_s,
+  (select rows_checked from bulkhead.reference_sweeps where reference = $1) as rows_checked
+
+-- name: reference_triggers
+-- Which of the engine's trigger functions a table has.
+select array_agg(distinct p.proname::text)
+from pg_catalog.pg_trigger t
+join pg_catalog.pg_proc p on p.oid = t.tgfoid
+where t.tgrelid = to_regclass($1::text)
+  and p.pronamespace = 'bulkhead'::regnamespace
+  and t.tgenabled <> 'D'
+
+-- name: count_old_fences
+-- How many fences are older than any deletion takes.
+select count(*)
+from bulkhead.deletion_fences
+where placed_at < clock_timestamp() - make_interval(secs => $1)
+
+-- name: sweep_figures
+-- Open orphans and age of the last complete sweep, by reference.
+select s.reference,
+  extract(epoch from clock_timestamp() - s.last_complete_at)::float8 as age_s,
+  (
+    select count(*)
+    from bulkhead.reference_violations v
+    where v.reference = s.reference and v.resolved_at is null and v.ignored_at is null
+  ) as violations
+from bulkhead.reference_sweeps s
+order by s.reference
