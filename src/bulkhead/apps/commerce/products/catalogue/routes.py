@@ -41,7 +41,7 @@ ClaimsOf = Callable[[Request], Awaitable[Claims]]
 
 def routes(products: OpenDatabase, claims_of: ClaimsOf) -> APIRouter:
     """The routes of the catalogue over the database `products`."""
-    router = APIRouter()
+    router = APIRouter(tags=["catalogue"])
 
     @router.get("/products", openapi_extra={"parameters": LISTING_PARAMETERS})
     async def get_products(request: Request) -> Response:

@@ -52,7 +52,7 @@ SEARCH_PARAMETERS = [
 
 def routes(products: OpenDatabase, claims_of: ClaimsOf) -> APIRouter:
     """The route of the search over the database `products`."""
-    router = APIRouter()
+    router = APIRouter(tags=["catalogue"])
 
     @router.get("/search", openapi_extra={"parameters": SEARCH_PARAMETERS})
     async def get_search(request: Request) -> Response:
