@@ -122,7 +122,7 @@ PRODUCTS = Samples(
                 "of an archived variant",
                 parents={"product_variants": "archived"},
                 access=Access.of(owner="select update delete"),
-                refused=NEVER_CHANGES,
+                refused_to_clients=NEVER_CHANGES,
             ),
         ),
         "product_search": (Case(found=True, parents={"product_variants": "usual"}),),

@@ -34,6 +34,8 @@ class Case:
     """Who may do what with a row in this state; None means what the topology declares."""
     refused: frozenset[Verb] = frozenset()
     """Verbs that a trigger or constraint refuses to everybody, the service too."""
+    refused_to_clients: frozenset[Verb] = frozenset()
+    """Verbs that a trigger refuses to whoever does not see what it needs."""
     parents: Mapping[str, str] = field(default_factory=dict)
     """The case of the row of another table that this row refers to, where not the first one."""
     foreign: frozenset[str] = frozenset()

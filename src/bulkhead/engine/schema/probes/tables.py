@@ -46,9 +46,11 @@ class TableCase:
 
     def may(self, actor: ProbeActor, *verbs: Verb) -> bool:
         """Whether the declaration lets `actor` use all of `verbs` on the row."""
+        refused = self.case.refused
+        if actor.counts_as is not Actor.SERVICE:
+            refused |= self.case.refused_to_clients
         return all(
-            verb not in self.case.refused and self.access.allows(actor.counts_as, verb)
-            for verb in verbs
+            verb not in refused and self.access.allows(actor.counts_as, verb) for verb in verbs
         )
 
     def may_write(self, actor: ProbeActor, columns: frozenset[str], verb: Verb) -> bool:
@@ -216,7 +218,10 @@ def _updates(it: TableCase, actor: ProbeActor) -> Iterator[Probe]:
     if actor.impostor:
         columns = [name for name in columns if limit is None or name in limit][:1] or columns[:1]
     for name in columns:
-        value = it.target.typed(name, it.row.values[name]) if name in it.row.values else "default"
+        value = identifier(name)
+        if name in it.row.values:
+            # Not `c = c`: that would need the right to read it too.
+            value = it.target.typed(name, it.row.values[name])
         allowed = it.may(actor, Verb.UPDATE) and it.may_write(actor, frozenset({name}), Verb.UPDATE)
         sql = f"update {it.target.name} set {identifier(name)} = {value} where {it.where}"
         yield it.probe(actor, ProbeVerb.UPDATE_COLUMN, sql, allowed=allowed, column=name)
