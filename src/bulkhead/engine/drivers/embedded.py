@@ -172,9 +172,8 @@ class EmbeddedDriver:
         secret = self.home.ensure_secret()
         account = choose_account(self.home.data, self.home.path)
         installation = installation_for(account, cache=self._cache)
-        await asyncio.to_thread(
-            ensure_data, self.home, installation, account, secret, durable=self._durable
-        )
+        # Not in a thread: a cancelled start must not leave initdb running without our lock.
+        ensure_data(self.home, installation, account, secret, durable=self._durable)
 
         async def check(address: Address) -> None:
             await self._check(address, secret)

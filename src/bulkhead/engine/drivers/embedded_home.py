@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -265,8 +266,20 @@ def _run_initdb(
 
 
 def server_path(path: Path, descriptor: int, account: Account) -> str:
-    """How a child of ours names the directory that it has open as `descriptor`."""
-    return str(path) if account.can_reach(path) else f"/proc/self/fd/{descriptor}"
+    """How a child of ours names the directory that it has open as `descriptor`.
+
+    Raises DataUnusable where the account cannot reach the directory and the system has no such
+    names for open files.
+    """
+    if account.can_reach(path):
+        return str(path)
+    if not sys.platform.startswith("linux"):
+        raise DataUnusable(
+            path=str(path),
+            reason="the account that runs the server may not pass through a folder above it",
+            remedy="Set BULKHEAD_HOME to a folder that everybody may pass through.",
+        )
+    return f"/proc/self/fd/{descriptor}"
 
 
 def explain_failure(log: str) -> tuple[str, str]:
@@ -275,6 +288,8 @@ def explain_failure(log: str) -> tuple[str, str]:
         return "the disk is full", "Free some space, or set BULKHEAD_HOME to another disk."
     if "Cannot allocate memory" in log or "could not map anonymous shared memory" in log:
         return "there is not enough memory", "Free some memory and try again."
+    if "could not look up effective user ID" in log:
+        return "our account has no name", "Give its number a line in /etc/passwd."
     lines = [line for line in log.splitlines() if "FATAL" in line or "error:" in line]
     reason = (lines or log.splitlines() or ["no message"])[-1].strip()
     return reason, "Read the log in logs/postgresql.log."

@@ -7,12 +7,16 @@ account may be unable to see a program installed under /root: then the programs 
 import importlib.metadata
 import importlib.util
 import os
-import pwd
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+try:
+    import pwd
+except ImportError:  # Windows
+    pwd = None  # type: ignore[assignment]
 
 from bulkhead.engine.errors import BulkheadError
 
@@ -80,12 +84,17 @@ class Installation:
 
 
 def choose_account(data: Path, home: Path) -> Account:
-    """The account that owns the data, else the home, else an unprivileged one of the system."""
+    """The account that owns the data, else the home, else an unprivileged one of the system.
+
+    A home may belong to a number without a name, as in a container; initdb refuses those.
+    """
     if os.geteuid() != 0:
         return Account()
-    for path in (data, home):
-        if path.exists() and path.stat().st_uid != 0:
-            status = path.stat()
+    for path, needs_name in ((data, False), (home, True)):
+        if not path.exists():
+            continue
+        status = path.stat()
+        if status.st_uid != 0 and (_has_name(status.st_uid) or not needs_name):
             return Account(status.st_uid, status.st_gid)
     for name in ACCOUNTS:
         try:
@@ -96,6 +105,14 @@ def choose_account(data: Path, home: Path) -> Account:
     raise InstallationUnusable(
         reason="it does not run as root, and there is no account 'postgres' or 'nobody'"
     )
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def find_installation() -> Installation:

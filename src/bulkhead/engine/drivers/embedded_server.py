@@ -53,15 +53,16 @@ class Postmaster:
     """The first process of a running server."""
 
     pid: int
+    data: Path
     process: subprocess.Popen[bytes] | None = None
-    """None for one that another process of ours had started."""
+    """None for one that is not our child: its number may come to name another program."""
 
     @property
     def is_alive(self) -> bool:
         """Whether it runs; a zombie does not."""
         if self.process is not None:
             return self.process.poll() is None
-        return is_running(self.pid)
+        return is_running(self.pid) and works_in(self.pid, self.data)
 
     async def wait(self, timeout_s: float) -> bool:
         """Wait for its end; False when it still runs after `timeout_s`."""
@@ -74,8 +75,9 @@ class Postmaster:
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, unless it is gone."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+        if self.is_alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
 
 async def start_server(
@@ -143,7 +145,8 @@ def find_postmaster(home: Home) -> Postmaster | None:
         pid = int(first)
     except (FileNotFoundError, ValueError):
         return None
-    return Postmaster(pid) if is_running(pid) and works_in(pid, home.data) else None
+    found = Postmaster(pid, home.data)
+    return found if found.is_alive else None
 
 
 def is_running(pid: int) -> bool:
@@ -279,12 +282,12 @@ def _spawn(
     finally:
         os.close(log)
         os.close(directory)
-    return Postmaster(process.pid, process)
+    return Postmaster(process.pid, home.data, process)
 
 
 async def _clear_leftovers(home: Home) -> None:
     """Remove what a server that was killed left behind: processes, and its two kinds of lock."""
-    left = [Postmaster(pid) for pid in _processes_in(home.data)]
+    left = list(_processes_in(home.data))
     for process in left:
         process.send(signal.SIGKILL)
     for process in left:
@@ -296,12 +299,12 @@ async def _clear_leftovers(home: Home) -> None:
             (Path(address.socket) / name).unlink(missing_ok=True)
 
 
-def _processes_in(directory: Path) -> Iterator[int]:
+def _processes_in(directory: Path) -> Iterator[Postmaster]:
     """Processes that work in `directory`; only Linux tells, elsewhere the server itself checks."""
     for entry in Path("/proc").glob("[0-9]*"):
-        pid = int(entry.name)
-        if works_in(pid, directory) and is_running(pid) and pid != os.getpid():
-            yield pid
+        process = Postmaster(int(entry.name), directory)
+        if process.is_alive and process.pid != os.getpid():
+            yield process
 
 
 def _tail(home: Home, start: int) -> str:

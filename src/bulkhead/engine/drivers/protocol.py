@@ -36,8 +36,8 @@ class DatabaseSpec:
     `<name>_owner` (NOLOGIN), `<name>_client` and `<name>_service` (LOGIN, NOINHERIT)."""
     extensions: tuple[str, ...] = ()
     template: str | None = None
-    """A database of the same server to clone instead of an empty one; its objects keep their
-    owner, so a clone needs the `role_prefix` of its template."""
+    """A database of the same server to clone instead of an empty one. The clone has exactly what
+    the template has; its objects keep their owner, so it needs the template's `role_prefix`."""
     verified_tls: bool = False
     """Whether a connection without verified TLS must be refused (loopback and sockets apart)."""
     role_prefix: str | None = None

@@ -57,8 +57,8 @@ def home(made: Path, folder: Path) -> Iterator[Path]:
     path = folder / f"home-{free_port()}"
     subprocess.run([program("cp"), "-a", made, path], check=True)
     yield path
-    for pid in embedded_server._processes_in(path / "data"):
-        os.kill(pid, signal.SIGKILL)
+    for process in embedded_server._processes_in(path / "data"):
+        process.send(signal.SIGKILL)
     shutil.rmtree(path, ignore_errors=True)
 
 

@@ -82,6 +82,7 @@ def test_only_tests_go_without_syncing() -> None:
         ("initdb: error: could not write: Disk quota exceeded\n", "the disk is full"),
         ("FATAL:  could not map anonymous shared memory: Cannot allocate memory\n", "memory"),
         ("LOG:  a\nFATAL:  something odd\nLOG:  database system is shut down\n", "something odd"),
+        ("initdb: could not look up effective user ID 7: user does not exist\n", "has no name"),
         ("", "no message"),
     ],
 )

@@ -1,4 +1,5 @@
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -108,8 +109,12 @@ def test_whoever_is_not_root_runs_the_server_itself(
 def test_root_runs_it_as_the_owner_of_the_data_else_of_the_home(tmp_path: Path) -> None:
     data = tmp_path / "data"
     assert choose_account(data, tmp_path).uid not in {None, 0}
-    os.chown(tmp_path, 1234, 1235)
-    assert choose_account(data, tmp_path) == Account(1234, 1235)
+    nameless = 2_000_000_000
+    os.chown(tmp_path, nameless, nameless)
+    assert choose_account(data, tmp_path).uid not in {None, 0, nameless}
+    daemon = pwd.getpwnam("daemon")
+    os.chown(tmp_path, daemon.pw_uid, daemon.pw_gid)
+    assert choose_account(data, tmp_path) == Account(daemon.pw_uid, daemon.pw_gid)
     data.mkdir()
     os.chown(data, 2345, 2346)
     assert choose_account(data, tmp_path) == Account(2345, 2346)
