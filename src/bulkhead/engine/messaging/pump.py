@@ -43,6 +43,7 @@ class Pump:
     """How long it waits because a database is away; 0 when all is well."""
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
     _sweep: bool = False
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _turning: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def ring(self, *, sweep: bool = False) -> None:
@@ -52,6 +53,7 @@ class Pump:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Deliver whenever rung, until `stopping` is set and the bell is rung once more."""
+        self._stopping = stopping
         while True:
             await self._bell.wait()
             if stopping.is_set():
@@ -66,6 +68,8 @@ class Pump:
                 log.exception("%s waits for %.1f s", self.lessee.handler, self.pause_s)
             else:
                 self.pause_s = 0.0
+                if stopping.is_set():
+                    return
                 continue
             self.ring(sweep=True)
             await is_set_within(stopping, self.pause_s * random.uniform(0.5, 1.0))  # noqa: S311
@@ -102,7 +106,8 @@ class Pump:
 
     async def _settle(self, claim: Claim, outcome: Outcome) -> Claim:
         """Settle `claim`, and take the next one along when there is likely to be one."""
-        again = outcome.interruption is None and (claim.more or self._bell.is_set())
+        rung = claim.more or self._bell.is_set()
+        again = rung and outcome.interruption is None and not self._stopping.is_set()
         following = Claim()
         async with self.source.transaction(SERVICE) as tx:
             if again:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +16,7 @@ from bulkhead.engine.connections.transaction import Transaction
 from bulkhead.engine.messaging.outbox import publish
 from bulkhead.engine.messaging.relay import Relay, RelayLimits
 from bulkhead.engine.messaging.subscription import Subscription
-from bulkhead.engine.system import System
+from bulkhead.engine.system import System, build_system
 from bulkhead.engine.topology import Database, Table, Topology
 
 HERE = Path(__file__).parent / "parcels"
@@ -46,7 +48,7 @@ class Recorded:
         return self.name
 
 
-class Poisoned(Exception):  # noqa: N818
+class Poisoned(Exception):
     """The handler cannot stomach this event."""
 
 
@@ -58,8 +60,17 @@ class Handlers:
     """Keys on which the recording handler fails."""
     calls: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def seen(self, name: str, times: int) -> None:
+        """Wait until the recording handler has been called so often for a key."""
+        while self.calls[name] < times:
+            self._changed.clear()
+            await self._changed.wait()
+
     async def record(self, tx: Transaction, event: Counted) -> None:
         self.calls[event.name] += 1
+        self._changed.set()
         await tx.execute(
             "insert into receipts (handler, key, number) values ('record', $1, $2)",
             event.name,
@@ -140,5 +151,15 @@ async def waiting(system: System) -> dict[str, int]:
 
 
 def another_relay(system: System, limits: RelayLimits | None = None) -> Relay:
-    """What a second process would run."""
+    """A relay that takes smaller bites or waits less long."""
     return Relay(system.router, system.outbox, limits=limits)
+
+
+@asynccontextmanager
+async def another_process(system: System) -> AsyncIterator[System]:
+    """What a second process over the same databases would open."""
+    other = build_system(system.application, system.settings, system.router.placements)
+    try:
+        yield other
+    finally:
+        await other.close()
