@@ -7,17 +7,19 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from bulkhead.engine.application import Mounted
+from bulkhead.engine.monitoring.metrics import Sampler
 from bulkhead.engine.settings import Settings
 from bulkhead.engine.system import System
 from bulkhead.web.asgi import App
-from bulkhead.web.figures import figures_of
 from bulkhead.web.server import Mount, WebOptions, create_site
 
 log = logging.getLogger(__name__)
 
 RESTART_S = 1.0
+SAMPLE_EVERY_S = 10.0
 
 Worker = Callable[[], Awaitable[None]]
 
@@ -55,12 +57,14 @@ def compose(systems: Sequence[System], settings: Settings) -> Composed:
         )
         for system, mount in mounted
     ]
-    sources = tuple(figures_of(system) for system in systems)
+    samplers = [Sampler(system.router) for system in systems]
+    sources = tuple(sampler.figures for sampler in samplers)
     site = create_site(mounts, settings, WebOptions(figure_sources=sources))
     return Composed(
         site.app,
         [note for _, mount in mounted for note in mount.notes],
-        [worker for _, mount in mounted for worker in mount.workers],
+        [worker for _, mount in mounted for worker in mount.workers]
+        + [partial(_keep_sampling, sampler) for sampler in samplers],
     )
 
 
@@ -75,3 +79,9 @@ async def _keep_running(worker: Worker) -> None:
         except Exception:
             log.exception("a background worker failed and is started again")
         await asyncio.sleep(RESTART_S)
+
+
+async def _keep_sampling(sampler: Sampler) -> None:
+    while True:
+        await sampler.sample()
+        await asyncio.sleep(SAMPLE_EVERY_S)

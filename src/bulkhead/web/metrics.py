@@ -3,8 +3,7 @@
 Labels are bounded: routes are templates, methods the known ones, statuses what we send.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 
 from fastapi import APIRouter, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -12,24 +11,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from bulkhead.engine.monitoring.metrics import Figure
 from bulkhead.web.exchange import Exchange
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One measured value, in base units: seconds, bytes, counts."""
-
-    name: str
-    """Without the prefix `bulkhead_`; a name that ends in `_total` counts since the start."""
-    value: float
-    labels: Mapping[str, str] = field(default_factory=dict)
-    description: str = ""
-
-
 FigureSource = Callable[[], Iterable[Figure]]
+"""Names get the prefix `bulkhead_`; one that ends in `_total` is a counter."""
 
 
 class Metrics:

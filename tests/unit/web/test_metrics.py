@@ -1,5 +1,6 @@
+from bulkhead.engine.monitoring.metrics import Figure
 from bulkhead.web.exchange import Exchange
-from bulkhead.web.metrics import Figure, Metrics
+from bulkhead.web.metrics import Metrics
 
 
 def exchange(route: str = "/commerce/carts/{cart_id}", status: int = 200) -> Exchange:
