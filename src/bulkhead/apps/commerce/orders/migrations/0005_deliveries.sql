@@ -68,33 +68,25 @@ create function private.follow_events() returns trigger
 language plpgsql set search_path = ''
 as $$
 begin
-  with newest as materialized (
-    select distinct on (e.shipment_id) e.shipment_id, e.state, e.occurred_at
-    from new_events e
-    order by e.shipment_id, e.occurred_at desc, e.created_at desc, e.id
-  ), locked as materialized (
-    select s.id
-    from public.shipments s
-    where s.id in (select n.shipment_id from newest n)
-    order by s.id
-    for no key update
-  )
-  update public.shipments s
-  set state = n.state,
-    state_at = n.occurred_at,
-    delivered_at = case when n.state = 'delivered' then n.occurred_at else s.delivered_at end
-  from newest n
-  join locked k on k.id = n.shipment_id
-  where s.id = n.shipment_id
-    and (s.state_at is null or s.state_at < n.occurred_at);
+  perform 1
+  from public.shipments s
+  where s.id in (select e.shipment_id from new_events e)
+  order by s.id
+  for no key update;
 
   update public.shipments s
-  set shipped_at = n.occurred_at
+  set shipped_at = least(s.shipped_at, n.first_at),
+    state = case when n.last_at > coalesce(s.state_at, '-infinity') then n.state else s.state end,
+    state_at = greatest(s.state_at, n.last_at),
+    delivered_at = coalesce(s.delivered_at, n.delivered_at)
   from (
-    select e.shipment_id, min(e.occurred_at) as occurred_at from new_events e group by e.shipment_id
+    select e.shipment_id, min(e.occurred_at) as first_at, max(e.occurred_at) as last_at,
+      (array_agg(e.state order by e.occurred_at desc, e.created_at desc, e.id))[1] as state,
+      min(e.occurred_at) filter (where e.state = 'delivered') as delivered_at
+    from new_events e
+    group by e.shipment_id
   ) n
-  where s.id = n.shipment_id
-    and (s.shipped_at is null or s.shipped_at > n.occurred_at);
+  where s.id = n.shipment_id;
   return null;
 end
 $$;

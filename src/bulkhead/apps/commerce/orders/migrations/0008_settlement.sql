@@ -1,7 +1,7 @@
 -- What becomes of open orders: paid, tried again, cancelled, refunded.
 --
--- Orders are locked in a statement of their own: only what comes after it sees what others did
--- meanwhile.
+-- What is shared is locked in a statement of its own: only what comes after it sees what others did
+-- meanwhile, and an update that follows from an old version to a locked one can deadlock.
 
 create function private.check_settle_batch(p jsonb) returns void
 language plpgsql stable set search_path = ''
@@ -74,8 +74,9 @@ language plpgsql set search_path = ''
 as $$
 declare
   live uuid[];
+  claimed uuid[];
 begin
-  select array_agg(u.order_id) into live
+  select array_agg(u.order_id), array_agg(u.coupon_id) into live, claimed
   from public.coupon_usage u
   where u.order_id = any (p)
     and (u.state = 'held' or u.state = 'used' and p_state = 'released');
@@ -83,24 +84,22 @@ begin
     return;
   end if;
 
-  with claims as materialized (
+  perform 1
+  from public.coupons c
+  where c.id = any (claimed)
+  order by c.id
+  for no key update;
+
+  update public.coupons c
+  set held_count = c.held_count - n.held,
+    used_count = c.used_count - n.used + case p_state when 'used' then n.held else 0 end
+  from (
     select u.coupon_id, count(*) filter (where u.state = 'held')::integer as held,
       count(*) filter (where u.state = 'used')::integer as used
     from public.coupon_usage u
     where u.order_id = any (live)
     group by u.coupon_id
-  ), locked as materialized (
-    select c.id
-    from public.coupons c
-    where c.id = any (array(select n.coupon_id from claims n))
-    order by c.id
-    for no key update
-  )
-  update public.coupons c
-  set held_count = c.held_count - n.held,
-    used_count = c.used_count - n.used + case p_state when 'used' then n.held else 0 end
-  from claims n
-  join locked k on k.id = n.coupon_id
+  ) n
   where c.id = n.coupon_id;
 
   update public.coupon_usage u

@@ -1,8 +1,9 @@
 -- Reserving, releasing and committing stock: many orders in one call, each in full or not at all.
 --
 -- Every function locks reservations by order_id, then stock by variant_id, and writes each row of
--- stock once however many orders of the batch want it. All of them can be repeated. Reservations are
--- locked in a statement of their own: only what comes after it sees what others did meanwhile.
+-- stock once however many orders of the batch want it. All of them can be repeated. What is shared is
+-- locked in a statement of its own: only what comes after it sees what others did meanwhile, and an
+-- update that follows from an old version to a locked one can deadlock.
 
 create function private.check_reserve_batch(p jsonb) returns void
 language plpgsql stable set search_path = ''
@@ -215,26 +216,29 @@ begin
   )
   select array_agg(e.order_id) into freed from ended e;
 
-  with lines as (
-    delete from public.stock_reservation_lines l
-    where l.order_id = any (freed)
-    returning l.variant_id, l.quantity
-  ), wanted as materialized (
-    select l.variant_id, sum(l.quantity)::integer as quantity
-    from lines l
-    group by l.variant_id
-  ), locked as materialized (
-    select s.variant_id
+  if freed is not null then
+    perform 1
     from public.stock s
-    where s.variant_id = any (array(select w.variant_id from wanted w))
+    where s.variant_id = any (array(
+      select l.variant_id
+      from public.stock_reservation_lines l
+      where l.order_id = any (freed)
+    ))
     order by s.variant_id
-    for no key update
-  )
-  update public.stock s
-  set reserved = s.reserved - w.quantity
-  from wanted w
-  join locked k on k.variant_id = w.variant_id
-  where s.variant_id = w.variant_id;
+    for no key update;
+
+    with lines as (
+      delete from public.stock_reservation_lines l
+      where l.order_id = any (freed)
+      returning l.variant_id, l.quantity
+    )
+    update public.stock s
+    set reserved = s.reserved - w.quantity
+    from (
+      select l.variant_id, sum(l.quantity)::integer as quantity from lines l group by l.variant_id
+    ) w
+    where s.variant_id = w.variant_id;
+  end if;
 
   return query
     select r.order_id, r.state
@@ -265,33 +269,36 @@ begin
   )
   select array_agg(k.order_id) into sold from locked k where k.state = 'held';
 
-  update public.stock_reservations r
-  set state = 'committed', updated_at = now()
-  where r.order_id = any (sold);
-  with lines as materialized (
-    select l.order_id, l.variant_id, l.quantity
-    from public.stock_reservation_lines l
-    where l.order_id = any (sold)
-  ), locked as materialized (
-    select s.variant_id
+  if sold is not null then
+    update public.stock_reservations r
+    set state = 'committed', updated_at = now()
+    where r.order_id = any (sold);
+    perform 1
     from public.stock s
-    where s.variant_id = any (array(select l.variant_id from lines l))
+    where s.variant_id = any (array(
+      select l.variant_id
+      from public.stock_reservation_lines l
+      where l.order_id = any (sold)
+    ))
     order by s.variant_id
-    for no key update
-  ), counted as (
-    update public.stock s
-    set on_hand = s.on_hand - w.quantity, reserved = s.reserved - w.quantity
-    from (
-      select l.variant_id, sum(l.quantity)::integer as quantity
-      from lines l
-      join locked k on k.variant_id = l.variant_id
-      group by l.variant_id
-    ) w
-    where s.variant_id = w.variant_id
-  )
-  insert into public.inventory_movements (variant_id, quantity, reason, order_id)
-  select l.variant_id, -l.quantity, 'sale', l.order_id
-  from lines l;
+    for no key update;
+
+    with lines as materialized (
+      select l.order_id, l.variant_id, l.quantity
+      from public.stock_reservation_lines l
+      where l.order_id = any (sold)
+    ), counted as (
+      update public.stock s
+      set on_hand = s.on_hand - w.quantity, reserved = s.reserved - w.quantity
+      from (
+        select l.variant_id, sum(l.quantity)::integer as quantity from lines l group by l.variant_id
+      ) w
+      where s.variant_id = w.variant_id
+    )
+    insert into public.inventory_movements (variant_id, quantity, reason, order_id)
+    select l.variant_id, -l.quantity, 'sale', l.order_id
+    from lines l;
+  end if;
 
   return query
     select o.order_id, coalesce(r.state, 'missing')

@@ -1,4 +1,6 @@
 -- Reviews with their votes and moderation; ratings and counters follow by statement triggers.
+--
+-- The triggers lock what they count on in a statement of its own and in the order of the ids.
 
 create table public.verified_purchases (
   user_id uuid not null,
@@ -105,25 +107,25 @@ create trigger product_reviews_reopen before update on public.product_reviews
   execute function private.reopen_review();
 
 create function private.apply_ratings(p jsonb) returns void
-language sql set search_path = ''
+language plpgsql set search_path = ''
 as $$
-  with changes as materialized (
+begin
+  perform 1
+  from public.products t
+  where t.id in (select c.product_id from jsonb_to_recordset(p) as c (product_id uuid))
+  order by t.id
+  for no key update;
+
+  update public.products t
+  set rating_count = t.rating_count + n.count, rating_sum = t.rating_sum + n.sum
+  from (
     select c.product_id, sum(c.count)::integer as count, sum(c.sum)::integer as sum
     from jsonb_to_recordset(p) as c (product_id uuid, count integer, sum integer)
     group by c.product_id
     having sum(c.count) <> 0 or sum(c.sum) <> 0
-  ), locked as materialized (
-    select t.id
-    from public.products t
-    where t.id in (select c.product_id from changes c)
-    order by t.id
-    for no key update
-  )
-  update public.products t
-  set rating_count = t.rating_count + c.count, rating_sum = t.rating_sum + c.sum
-  from changes c
-  join locked k on k.id = c.product_id
-  where t.id = c.product_id
+  ) n
+  where t.id = n.product_id;
+end
 $$;
 comment on function private.apply_ratings(jsonb) is
   'Add [{product_id, count, sum}] to the ratings of the products, in the order of their ids.';
@@ -185,25 +187,23 @@ begin
     from new_votes n;
   end if;
 
-  with counted as materialized (
+  perform 1
+  from public.product_reviews r
+  where r.id in (select c.review_id from jsonb_to_recordset(changes) as c (review_id uuid))
+  order by r.id
+  for no key update;
+
+  update public.product_reviews r
+  set helpful_count = r.helpful_count + n.helpful, unhelpful_count = r.unhelpful_count + n.unhelpful
+  from (
     select c.review_id,
       coalesce(sum(c.count) filter (where c.helpful), 0)::integer as helpful,
       coalesce(sum(c.count) filter (where not c.helpful), 0)::integer as unhelpful
     from jsonb_to_recordset(changes) as c (review_id uuid, helpful boolean, count integer)
     group by c.review_id
-  ), locked as materialized (
-    select r.id
-    from public.product_reviews r
-    where r.id in (select c.review_id from counted c)
-    order by r.id
-    for no key update
-  )
-  update public.product_reviews r
-  set helpful_count = r.helpful_count + c.helpful, unhelpful_count = r.unhelpful_count + c.unhelpful
-  from counted c
-  join locked k on k.id = c.review_id
-  where r.id = c.review_id
-    and (c.helpful <> 0 or c.unhelpful <> 0);
+  ) n
+  where r.id = n.review_id
+    and (n.helpful <> 0 or n.unhelpful <> 0);
   return null;
 end
 $$;
