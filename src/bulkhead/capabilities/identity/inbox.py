@@ -68,9 +68,7 @@ def inbox_routes(identity: Identity) -> APIRouter:
             return JSONResponse({"mails": [to_json(mail) for mail in mails]}, headers=_headers())
         return HTMLResponse(render_inbox(identity.title, mails), headers=_headers())
 
-    router.add_api_route(
-        f"/{identity.application}/inbox", show_inbox, methods=["GET"], response_class=Response
-    )
+    router.add_api_route("/inbox", show_inbox, methods=["GET"], response_class=Response)
     return router
 
 

@@ -65,9 +65,12 @@ Endpoint = Callable[["Identity", Request], Awaitable[Response]]
 
 
 def identity_routes(identity: Identity) -> APIRouter:
-    """The API under `/{application}/auth/v1`, and the local inbox where mail goes nowhere else."""
+    """The API under `/auth/v1`, and the local inbox where mail goes nowhere else.
+
+    To be mounted under `/{application}`, which is where the links in the mail lead.
+    """
     router = APIRouter(tags=["auth"])
-    prefix = f"/{identity.application}/auth/v1"
+    prefix = "/auth/v1"
     endpoints: tuple[tuple[str, str, Endpoint], ...] = (
         ("GET", "/health", get_health),
         ("GET", "/settings", get_settings),
@@ -269,7 +272,8 @@ def _answering(identity: Identity, endpoint: Endpoint) -> Callable[[Request], Aw
         except BulkheadError as error:
             if error.status >= 500:  # noqa: PLR2004
                 log.warning("%s %s: %s", request.method, request.url.path, error)
-            said = render_error(error, request.headers.get(API_VERSION_HEADER))
+            version = request.headers.get(API_VERSION_HEADER)
+            said = render_error(error, version, grant=endpoint is post_token)
             return _json(said.body, status=said.status, headers=dict(said.headers))
 
     answer.__doc__ = endpoint.__doc__
