@@ -67,8 +67,8 @@ class Receiver:
         waiting = list(claim.deliveries)
         try:
             while waiting:
-                part = waiting[: self.chunk]
-                del waiting[: self.chunk]
+                part = waiting[: count_together(waiting, self.chunk)]
+                del waiting[: len(part)]
                 began_s = monotonic_s()
                 await self._deliver(part, outcome, until_s)
                 self._adapt(len(part), monotonic_s() - began_s)
@@ -151,6 +151,14 @@ class Receiver:
         else:
             for event in events:
                 await subscription.handle(tx, event)
+
+
+def count_together(deliveries: Sequence[Delivery], limit: int) -> int:
+    """How many of the first may share a transaction: one that has failed before stands alone."""
+    for count, delivery in enumerate(deliveries[:limit]):
+        if delivery.attempts:
+            return max(count, 1)
+    return min(limit, len(deliveries))
 
 
 def render_failure(error: BaseException) -> str:

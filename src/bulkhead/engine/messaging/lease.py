@@ -56,6 +56,8 @@ class Delivery:
 
     position: int
     lane: int
+    attempts: int
+    """How often it has failed."""
     envelope: Envelope
 
 
@@ -216,6 +218,7 @@ class Lessee:
             row["position"]: Delivery(
                 row["position"],
                 row["lane"],
+                row["attempts"],
                 Envelope(
                     row["event_id"],
                     row["type"],

@@ -37,8 +37,10 @@ class Pump:
     receiver: Receiver
     delivered: int = 0
     """Since the start; counts repeated deliveries too."""
-    failures: int = 0
-    """Attempts that failed or were interrupted, since the start."""
+    failed: int = 0
+    """Attempts that failed, since the start."""
+    interrupted: int = 0
+    """How often the handler's database was away, since the start."""
     pause_s: float = 0.0
     """How long it waits because a database is away; 0 when all is well."""
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
@@ -90,7 +92,8 @@ class Pump:
             while claim.deliveries or claim.more:
                 outcome = await self.receiver.deliver(claim, self.lessee.lease_s)
                 self.delivered += len(outcome.delivered)
-                self.failures += len(outcome.failed) + (outcome.interruption is not None)
+                self.failed += len(outcome.failed)
+                self.interrupted += outcome.interruption is not None
                 claim = await self._settle(claim, outcome)
                 if outcome.interruption is not None:
                     raise outcome.interruption

@@ -45,7 +45,7 @@ where d.handler = $1
     )
   )
   and e.id = d.event_id
-returning d.position, d.lane, d.event_id, d.key, e.type, e.payload, e.occurred_at
+returning d.position, d.lane, d.attempts, d.event_id, d.key, e.type, e.payload, e.occurred_at
 
 -- name: fail_deliveries
 -- Note a failed attempt at deliveries $3 with errors $4; try again later, or give up after $5.

@@ -96,9 +96,8 @@ class Relay:
         waits behind them, for another attempt, for a database or for another relay's lease.
         """
         before = self.delivered
-        moved = -1
-        while moved != self.delivered:
-            moved = self.delivered
+        attempts = -1
+        while attempts != (attempts := self.delivered + self.failed):
             for source in self._sources.values():
                 await source.sweep()
         if not allow_dead:
@@ -120,6 +119,11 @@ class Relay:
     def delivered(self) -> int:
         """Deliveries made since the start, repeated ones counted again."""
         return sum(source.delivered for source in self._sources.values())
+
+    @property
+    def failed(self) -> int:
+        """Attempts that failed, since the start."""
+        return sum(source.failed for source in self._sources.values())
 
     def _pumps(self, source: OpenDatabase, router: Router) -> dict[str, Pump]:
         limits = self.limits

@@ -43,6 +43,16 @@ class Source:
         """Deliveries made from here since the start."""
         return sum(pump.delivered for pump in self.pumps.values())
 
+    @property
+    def failed(self) -> int:
+        """Attempts that failed, since the start."""
+        return sum(pump.failed for pump in self.pumps.values())
+
+    @property
+    def interrupted(self) -> int:
+        """How often a handler's database was away, since the start."""
+        return sum(pump.interrupted for pump in self.pumps.values())
+
     def ring(self, handlers: frozenset[str]) -> None:
         """Say that `handlers` have something to receive; none of them means: all may have."""
         for name in handlers or self.pumps:
@@ -98,9 +108,8 @@ class Source:
                     self.pumps[name].ring(sweep=True)
             except BulkheadError as error:
                 log.debug("could not sweep %s: %s", self.database.name, error)
-            found = sum(pump.failures for pump in self.pumps.values())
-            interval_s = SWEEP_S_MIN if found != failures else min(2 * interval_s, SWEEP_S_MAX)
-            failures = found
+            before, failures = failures, self.failed + self.interrupted
+            interval_s = SWEEP_S_MIN if before != failures else min(2 * interval_s, SWEEP_S_MAX)
             pause_s = interval_s * random.uniform(0.8, 1.2)  # noqa: S311
             if await is_set_within(self._stopping, pause_s):
                 return
