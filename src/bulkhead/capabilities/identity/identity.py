@@ -132,7 +132,7 @@ def open_identity(  # noqa: PLR0913
         autoconfirm=settings.autoconfirm,
         trusted_proxies=settings.trusted_proxies,
         tokens=AccessTokens(keyring, issuer, own.token_ttl_s),
-        passwords=Passwords(),
+        passwords=Passwords(own.password_cost),
         mailer=Mailer(users, carrier_for(settings.smtp)),
         on_signed_up=on_signed_up,
         on_confirmed=on_confirmed,

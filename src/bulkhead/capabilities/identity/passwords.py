@@ -20,11 +20,9 @@ from bulkhead.capabilities.identity.errors import (
 from bulkhead.capabilities.identity.settings import IdentitySettings
 
 PASSWORD_BYTES_MAX = 72
-COST = 10
+HASH_LENGTH = 60
 COST_MAX = 14
 """A hash that came from elsewhere with a higher cost would keep a thread busy for seconds."""
-DUMMY_HASH = "$2a$10$NJvOrCv1xeZ0mcnhbi.CGurlNVK1/WbgUtOve7T6o4uQ0BL9NLyTK"
-"""Of a random password; compared with when there is no user, so that it takes as long."""
 
 T = TypeVar("T")
 
@@ -51,6 +49,7 @@ def check_password(password: str, settings: IdentitySettings) -> None:
 class Passwords:
     """bcrypt in worker threads, `parallel` at a time and at most `waiting_max` in line."""
 
+    cost: int = 10
     parallel: int = 2
     waiting_max: int = 100
     _running: asyncio.Semaphore = field(init=False)
@@ -64,7 +63,8 @@ class Passwords:
         secret = _encode(password)
         if secret is None:
             raise PasswordTooLong
-        return await self._in_thread(lambda: _hash(secret))
+        salt = bcrypt.gensalt(self.cost, prefix=b"2a")
+        return await self._in_thread(lambda: bcrypt.hashpw(secret, salt).decode("ascii"))
 
     async def verify(self, password: str, hashed: str | None) -> bool:
         """Whether `password` belongs to `hashed`; takes as long when there is no hash.
@@ -73,7 +73,7 @@ class Passwords:
         """
         secret = _encode(password)
         usable = secret is not None and is_usable_hash(hashed)
-        against = hashed if usable and hashed else DUMMY_HASH
+        against = hashed if usable and hashed else _dummy(self.cost)
         matches = await self._in_thread(
             lambda: bcrypt.checkpw(secret or b"", against.encode("ascii"))
         )
@@ -96,7 +96,7 @@ def is_usable_hash(hashed: str | None) -> bool:
         return False
     parts = hashed.split("$")
     return (
-        len(hashed) == len(DUMMY_HASH)
+        len(hashed) == HASH_LENGTH
         and len(parts) == len(["", "2a", "10", "salt and hash"])
         and parts[1] in {"2a", "2b", "2y"}
         and parts[2].isdecimal()
@@ -104,8 +104,9 @@ def is_usable_hash(hashed: str | None) -> bool:
     )
 
 
-def _hash(secret: bytes) -> str:
-    return bcrypt.hashpw(secret, bcrypt.gensalt(COST, prefix=b"2a")).decode("ascii")
+def _dummy(cost: int) -> str:
+    """A hash that takes as long to compare with as a real one, of a password that nobody knows."""
+    return f"$2a${cost:02}$NJvOrCv1xeZ0mcnhbi.CGurlNVK1/WbgUtOve7T6o4uQ0BL9NLyTK"
 
 
 def _encode(password: str) -> bytes | None:

@@ -57,6 +57,8 @@ class IdentitySettings:
     code_ttl_s: float = 3600.0
     code_attempts: int = 5
     password_length_min: int = 8
+    password_cost: int = 10
+    """Of bcrypt: one more doubles the time a password takes, ours as a thief's."""
     password_characters: tuple[str, ...] = ()
     """Sets of characters of each of which a password needs one."""
     site_url: str | None = None

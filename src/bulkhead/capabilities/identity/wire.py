@@ -115,6 +115,7 @@ WORDINGS: Mapping[type[BulkheadError], Wording] = MappingProxyType(
         UserNotFound: Wording("User from sub claim in JWT does not exist", status=403),
     }
 )
+_REFUSALS = frozenset({401, 403, 404})
 _FAILURE = Wording("Unexpected failure, please check server logs for more information")
 
 
@@ -129,11 +130,18 @@ class ErrorAnswer:
     body: Mapping[str, Any]
 
 
-def render_error(error: BulkheadError, api_version: str | None) -> ErrorAnswer:
-    """Render an error for a client that asks for `api_version`."""
+def render_error(
+    error: BulkheadError, api_version: str | None, *, grant: bool = False
+) -> ErrorAnswer:
+    """Render an error for a client that asks for `api_version`.
+
+    A refused `grant` is a bad request, whatever it was refused for (RFC 6749, section 5.2).
+    """
     wording = _wording(error)
     failed = type(error).status >= 500 and wording.text is None and wording.code is None  # noqa: PLR2004
     status = wording.status or error.status
+    if grant and status in _REFUSALS:
+        status = BodyInvalid.status
     code = "unexpected_failure" if failed else wording.code or error.code
     text = _FAILURE.text if failed else wording.text
     message = text.format_map(error.details) if text is not None else error.message

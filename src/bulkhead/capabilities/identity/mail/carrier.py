@@ -69,18 +69,21 @@ class SmtpCarrier:
 
     async def carry(self, mail_id: UUID, letter: Letter) -> None:
         """Hand the mail over in a connection of its own, within `total_timeout_s`."""
+        server = aiosmtplib.SMTP(
+            hostname=self.smtp.host,
+            port=self.smtp.port,
+            username=self.smtp.username,
+            password=self.smtp.password,
+            start_tls=self.smtp.starttls,
+            timeout=self.step_timeout_s,
+        )
         try:
             async with asyncio.timeout(self.total_timeout_s):
-                await aiosmtplib.send(
+                await server.connect()
+                await server.send_message(
                     render_message(mail_id, letter, self.smtp.sender),
                     sender=parseaddr(self.smtp.sender)[1],
                     recipients=[letter.recipient],
-                    hostname=self.smtp.host,
-                    port=self.smtp.port,
-                    username=self.smtp.username,
-                    password=self.smtp.password,
-                    start_tls=self.smtp.starttls,
-                    timeout=self.step_timeout_s,
                 )
         except aiosmtplib.SMTPResponseException as error:
             if error.code in _PERMANENT:
@@ -93,6 +96,9 @@ class SmtpCarrier:
             raise MailDelayed(what="Mail", reason=_reason(first.code, first.message)) from None
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             raise MailDelayed(what="Mail", reason=type(error).__name__) from None
+        finally:
+            # Without QUIT, because a server that hangs would not answer that either.
+            server.close()
 
 
 def carrier_for(smtp: Smtp | None) -> Carrier:
