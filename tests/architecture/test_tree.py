@@ -22,7 +22,7 @@ STRANGE_TEXT = re.compile(
             "pypi" + r"\.org",
             "python" + r"hosted\.org",
             "npm" + r"js\.org",
-            "/ro" + "ot/",
+            "/roo" + "t/",
             "/ho" + r"me/[a-z]",
             "/wo" + "rk/",
             "/Us" + "ers/",
