@@ -153,6 +153,19 @@ create index product_attribute_values_date
   on public.product_attribute_values (attribute_id, date_value, product_id)
   where date_value is not null;
 
+alter table public.products enable row level security;
+alter table public.products force row level security;
+alter table public.collection_products enable row level security;
+alter table public.collection_products force row level security;
+alter table public.product_variants enable row level security;
+alter table public.product_variants force row level security;
+alter table public.product_images enable row level security;
+alter table public.product_images force row level security;
+alter table public.product_attributes enable row level security;
+alter table public.product_attributes force row level security;
+alter table public.product_attribute_values enable row level security;
+alter table public.product_attribute_values force row level security;
+
 -- migrate:down
 drop table public.product_attribute_values;
 drop table public.product_attributes;

@@ -1,18 +1,5 @@
 -- Who sees and writes the catalogue: everybody reads what is published, staff write.
 
-alter table public.products enable row level security;
-alter table public.products force row level security;
-alter table public.collection_products enable row level security;
-alter table public.collection_products force row level security;
-alter table public.product_variants enable row level security;
-alter table public.product_variants force row level security;
-alter table public.product_images enable row level security;
-alter table public.product_images force row level security;
-alter table public.product_attributes enable row level security;
-alter table public.product_attributes force row level security;
-alter table public.product_attribute_values enable row level security;
-alter table public.product_attribute_values force row level security;
-
 -- Triggers derive ratings, stock rows and search documents from the catalogue as the owner.
 create policy derive_read on public.products for select to current_user using (true);
 create policy derive_ratings on public.products for update to current_user

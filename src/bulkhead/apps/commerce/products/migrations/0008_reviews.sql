@@ -246,6 +246,13 @@ comment on function private.verify_purchases(jsonb) is
   'Note the deliveries [{user_id, product_id, order_id, delivered_at}] and mark the reviews already
 written. Returns how many are new.';
 
+alter table public.verified_purchases enable row level security;
+alter table public.verified_purchases force row level security;
+alter table public.product_reviews enable row level security;
+alter table public.product_reviews force row level security;
+alter table public.review_votes enable row level security;
+alter table public.review_votes force row level security;
+
 -- migrate:down
 drop function private.verify_purchases(jsonb);
 drop table public.review_votes;

@@ -1,12 +1,5 @@
 -- Who sees and writes reviews and votes; state, counters and verification are never the client's.
 
-alter table public.verified_purchases enable row level security;
-alter table public.verified_purchases force row level security;
-alter table public.product_reviews enable row level security;
-alter table public.product_reviews force row level security;
-alter table public.review_votes enable row level security;
-alter table public.review_votes force row level security;
-
 create policy derive_read on public.verified_purchases for select to current_user using (true);
 create policy read_own on public.verified_purchases for select to authenticated
   using (user_id = (select auth.uid()));
