@@ -21,8 +21,16 @@ def describe_errors() -> list[dict[str, Any]]:
 
 
 def find_errors() -> list[type[BulkheadError]]:
-    """The error classes of the loaded modules of this package, by status, code and name."""
-    found = {error for error in _family(BulkheadError) if error.__module__.startswith("bulkhead.")}
+    """The error classes of the loaded modules of this package, by status, code and name.
+
+    One that tells again what another said (code and message of its instances) is left out.
+    """
+    found = {
+        error
+        for error in _family(BulkheadError)
+        if error.__module__.startswith("bulkhead.")
+        and ("code" in vars(error) or "message" not in vars(error))
+    }
     return sorted(found, key=lambda error: (error.status, error.code, error.__qualname__))
 
 
