@@ -30,9 +30,8 @@ from bulkhead.engine.drivers.embedded_install import (
     choose_account,
     installation_for,
 )
+from bulkhead.engine.drivers.embedded_process import POLL_S, ServerProcess
 from bulkhead.engine.drivers.embedded_server import (
-    POLL_S,
-    Postmaster,
     start_server,
     stop_server,
 )
@@ -61,7 +60,7 @@ class EmbeddedDriver:
         self._cache = cache
         self._lock: int | None = None
         self._starting = asyncio.Lock()
-        self._postmaster: Postmaster | None = None
+        self._postmaster: ServerProcess | None = None
         self._address: Address | None = None
         self._inner: PostgresDriver | None = None
 
@@ -161,11 +160,13 @@ class EmbeddedDriver:
             await asyncio.sleep(POLL_S)
 
     async def _own(self) -> None:
-        """Bring the server up under our lock, which is given back when that fails."""
+        """Bring the server up under our lock, which is given back when nothing runs after all."""
         try:
             await self._bring_up()
         except BaseException:
-            self._release_lock()
+            if self._postmaster is None or not self._postmaster.is_alive:
+                self._postmaster = None
+                self._release_lock()
             raise
 
     async def _bring_up(self) -> None:
@@ -182,6 +183,7 @@ class EmbeddedDriver:
             self.home, installation, account, check, self._postmaster
         )
         self._use(address, secret)
+        await self._driver.close_maintenance()
 
     async def _attach(self) -> bool:
         """Use the server of the process that holds the lock; False while it is not ready."""
@@ -207,11 +209,6 @@ class EmbeddedDriver:
             raise SecretUnusable(
                 path=str(self.home.secret), reason="it is not the one the data was made with"
             ) from error
-        # Everybody may connect to these two by default, our logins included.
-        await connection.execute(
-            "revoke all on database postgres from public; "
-            "revoke all on database template1 from public"
-        )
         connection.terminate()
 
     def _use(self, address: Address, secret: Secret) -> None:

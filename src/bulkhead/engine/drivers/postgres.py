@@ -12,6 +12,7 @@ from bulkhead.engine.drivers.bootstrap import (
     ensure_roles,
     find_database,
     quote_name,
+    render,
     verify_ours,
 )
 from bulkhead.engine.drivers.endpoint import Endpoint, Session, open_connection, parse_dsn
@@ -66,6 +67,12 @@ class PostgresDriver:
         if not complete:
             async with self._administer(spec.name, spec) as admin:
                 await ensure_contents(admin, self.server, spec)
+
+    async def close_maintenance(self) -> None:
+        """On a server of our own: let nobody but administrators into the server's databases."""
+        async with self._administer(None) as admin:
+            for row in await admin.fetch(render("open_maintenance.sql")):
+                await admin.execute(f"revoke all on database {quote_name(row['name'])} from public")
 
     async def seal_template(self, spec: DatabaseSpec, *, sealed: bool = True) -> None:
         """Let nobody connect, so that clones never have to wait; or let them connect again."""

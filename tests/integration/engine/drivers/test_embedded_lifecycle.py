@@ -16,8 +16,14 @@ import pytest
 from bulkhead.engine.drivers import embedded, embedded_server
 from bulkhead.engine.drivers.embedded import EmbeddedDriver
 from bulkhead.engine.drivers.embedded_home import Address, DataUnusable
-from bulkhead.engine.drivers.embedded_install import choose_account
-from bulkhead.engine.drivers.embedded_server import find_postmaster, free_port, is_running
+from bulkhead.engine.drivers.embedded_install import choose_account, installation_for
+from bulkhead.engine.drivers.embedded_process import (
+    ServerProcess,
+    find_processes,
+    is_server,
+    read_pid_file,
+)
+from bulkhead.engine.drivers.embedded_server import ServerFailed, free_port
 from bulkhead.engine.drivers.errors import ServerUnreachable
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Login
 from bulkhead.engine.drivers.secret import SecretUnusable
@@ -57,7 +63,7 @@ def home(made: Path, folder: Path) -> Iterator[Path]:
     path = folder / f"home-{free_port()}"
     subprocess.run([program("cp"), "-a", made, path], check=True)
     yield path
-    for process in embedded_server._processes_in(path / "data"):
+    for process in find_processes(path / "data"):
         process.send(signal.SIGKILL)
     shutil.rmtree(path, ignore_errors=True)
 
@@ -70,6 +76,25 @@ def bystander(home: Path) -> Iterator[subprocess.Popen[bytes]]:
     yield process
     process.kill()
     process.wait()
+
+
+@pytest.fixture
+def single_user(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Somebody repairs the data by hand."""
+    account = choose_account(home / "data", home)
+    postgres = installation_for(account).program("postgres")
+    process = subprocess.Popen(
+        [postgres, "--single", "-D", home / "data", "postgres"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd="/",
+        **account.spawn,
+    )
+    with process:
+        assert process.stdout is not None
+        process.stdout.read(1)
+        yield process
+        process.kill()
 
 
 @pytest.fixture
@@ -96,6 +121,13 @@ def program(name: str) -> str:
     found = shutil.which(name)
     assert found is not None, f"every system has {name}"
     return found
+
+
+def find_server(home: Path) -> ServerProcess | None:
+    """The server that runs on the data of `home`."""
+    file = read_pid_file(home / "data")
+    found = ServerProcess(file.pid, home / "data") if file else None
+    return found if found and found.is_alive else None
 
 
 def exists(path: str) -> bool:
@@ -165,7 +197,7 @@ async def test_a_stopped_server_is_gone_and_keeps_its_data_and_its_port(home: Pa
         pid = driver.postmaster_pid
         url = driver.url(SPEC, Login.CLIENT)
         assert pid is not None
-    assert not is_running(pid)
+    assert not is_server(pid, home / "data")
     async with started(home) as driver:
         assert await ids(driver) == [1]
         assert driver.url(SPEC, Login.CLIENT) == url
@@ -226,7 +258,7 @@ async def test_an_orphaned_server_is_taken_over(home: Path) -> None:
             await write(guest, "insert into things (id) values (1)")
         owner.kill()
         owner.wait()
-        orphan = find_postmaster(EmbeddedDriver(home).home)
+        orphan = find_server(home)
         assert orphan is not None
         async with started(home) as heir:
             assert heir.owns_server
@@ -256,7 +288,7 @@ async def test_connecting_starts_a_server_of_our_own_that_has_died(home: Path) -
 async def test_server_and_owner_killed_at_once_leave_nothing_in_the_way(home: Path) -> None:
     with other_process(home) as owner:
         assert await asyncio.to_thread(answer, owner) == "True"
-        postmaster = find_postmaster(EmbeddedDriver(home).home)
+        postmaster = find_server(home)
         assert postmaster is not None
         owner.kill()
         os.kill(postmaster.pid, signal.SIGKILL)
@@ -274,7 +306,7 @@ async def test_backends_that_outlive_their_postmaster_are_ended(home: Path) -> N
         assert driver.postmaster_pid is not None
         os.kill(driver.postmaster_pid, signal.SIGKILL)
         await driver.start()
-        assert not is_running(backend)
+        assert not is_server(backend, home / "data")
         assert await ids(driver) == []
         connection.terminate()
 
@@ -289,12 +321,12 @@ async def test_an_orphan_that_hangs_is_replaced(
         assert await asyncio.to_thread(answer, owner) == "True"
         owner.kill()
         owner.wait()
-    orphan = find_postmaster(EmbeddedDriver(home).home)
+    orphan = find_server(home)
     assert orphan is not None
     os.kill(orphan.pid, signal.SIGSTOP)
     async with started(home) as heir:
         assert heir.postmaster_pid != orphan.pid
-        assert not is_running(orphan.pid)
+        assert not orphan.is_alive
         assert await ids(heir) == []
 
 
@@ -306,6 +338,23 @@ async def test_a_stale_pid_file_that_names_another_program_is_ignored(
         assert driver.owns_server
         assert driver.postmaster_pid != bystander.pid
     assert bystander.poll() is None
+
+
+async def test_a_shell_that_stands_in_the_data_directory_is_left_alone(home: Path) -> None:
+    write_pid_file(home, "99999999\n")
+    with subprocess.Popen([program("sleep"), "600"], cwd=home / "data") as shell:
+        async with started(home):
+            assert shell.poll() is None
+        assert shell.poll() is None
+        shell.kill()
+
+
+async def test_a_server_in_single_user_mode_is_not_disturbed(
+    home: Path, single_user: subprocess.Popen[bytes]
+) -> None:
+    with pytest.raises(ServerFailed, match=f"process {single_user.pid} works on the data"):
+        await EmbeddedDriver(home).start()
+    assert single_user.poll() is None
 
 
 async def test_a_damaged_pid_file_does_not_stand_in_the_way(home: Path) -> None:
@@ -339,7 +388,7 @@ async def test_a_wrong_secret_is_refused_and_nothing_is_left_running(home: Path)
     (home / "secret.key").write_bytes(bytes(32))
     with pytest.raises(SecretUnusable, match="not the one"):
         await EmbeddedDriver(home).start()
-    assert find_postmaster(EmbeddedDriver(home).home) is None
+    assert find_server(home) is None
     (home / "secret.key").write_bytes(right)
     async with started(home) as driver:
         assert await ids(driver) == []
