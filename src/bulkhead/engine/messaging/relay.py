@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.database import OpenDatabase
-from bulkhead.engine.errors import BulkheadError
+from bulkhead.engine.errors import BulkheadError, Unavailable
 from bulkhead.engine.messaging.backlog import Backlog, list_backlog
 from bulkhead.engine.messaging.delivery import HANDLER_TIMEOUT_S, Receiver
 from bulkhead.engine.messaging.lease import BATCH_MAX, Lessee, Retry
@@ -92,16 +92,21 @@ class Relay:
     async def drain(self, *, allow_dead: bool = False) -> int:
         """Deliver until nothing is deliverable in any database; return how many deliveries.
 
-        Raises DeliveriesStuck when something is left, unless `allow_dead`: dead letters and what
-        waits behind them, for another attempt, for a database or for another relay's lease.
+        Raises DeliveriesStuck when something is left, or a database cannot be asked, unless
+        `allow_dead`: dead letters, and what waits behind them, for its next attempt, for a
+        database that is away or for another relay's lease to end.
         """
         before = self.delivered
         attempts = -1
         while attempts != (attempts := self.delivered + self.failed):
             for source in self._sources.values():
-                await source.sweep()
+                try:
+                    await source.sweep()
+                except Unavailable:
+                    if not allow_dead:
+                        raise
         if not allow_dead:
-            stuck = [str(b) for name in self._sources for b in await self.backlog(name)]
+            stuck = [str(each) for name in self._sources for each in await self.backlog(name)]
             if stuck:
                 raise DeliveriesStuck(stuck="; ".join(stuck))
         return self.delivered - before
