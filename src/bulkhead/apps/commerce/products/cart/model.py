@@ -14,7 +14,7 @@ QUANTITY_MAX = 999
 LINES_MAX = 100
 """Variants in a cart."""
 
-Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX)]
+Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX, strict=True)]
 
 
 class VariantNotForSale(NotFound):

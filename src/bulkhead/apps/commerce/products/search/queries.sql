@@ -3,7 +3,7 @@
 -- name: search_products
 -- One page of what was found, as the JSON body of the answer.
 with {found}, page as materialized (
-  select h.product_id, row_number() over (order by {order}) as place
+  select h.product_id, row_number() over (order by {order}) - :offset as place
   from hits h
   order by place
   limit :limit::integer offset :offset::integer
