@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,6 +74,15 @@ def settings_of(output: Output, **overrides: object) -> Settings:
     return load_settings(home=home, **overrides)
 
 
+def running_settings(output: Output) -> Settings:
+    """The settings of this command at the address of the server that runs, if one does."""
+    settings = settings_of(output)
+    running = Running.find(settings)
+    if running is None or settings.site_url is not None:
+        return settings
+    return replace(settings, site_url=running.url)
+
+
 def run(task: Coroutine[Any, Any, T]) -> T:
     """Run `task` on a new event loop, uvloop's where there is one."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -85,14 +94,12 @@ async def opened(
     output: Output, application: str, *, provision: bool = False
 ) -> AsyncIterator[System]:
     """Open an application for one command: on the running server, or one started for it."""
-    settings = settings_of(output)
+    settings = running_settings(output)
     async with open_system(load_application(application), settings, provision=provision) as system:
         yield system
 
 
-def run_opened(
-    output: Output, application: str, work: Callable[[System], Awaitable[T]]
-) -> T:
+def run_opened(output: Output, application: str, work: Callable[[System], Awaitable[T]]) -> T:
     """Run `work` on an opened application."""
 
     async def task() -> T:

@@ -64,6 +64,8 @@ class Application:
     invariants: tuple[Invariant, ...] = ()
     migrations: tuple[MigrationFolder, ...] = field(default=())
     """Those of capabilities; the application's own stand in its topology."""
+    people: Callable[[System], Any] | None = None
+    """Opens the identity of the application's users, where it has any."""
     mount: Callable[[System], Mounted] | None = None
     load_sample: Callable[[System], Awaitable[Sequence[str]]] | None = None
     """Loads sample data once, and returns lines that tell a person what there is to try."""

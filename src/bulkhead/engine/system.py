@@ -145,10 +145,7 @@ async def open_system(
     Raises whatever keeps a server from starting, and RoleUnsafe.
     """
     placements = place(application, settings)
-    drivers = list({id(p.driver): p.driver for p in placements}.values())
-    try:
-        for driver in drivers:
-            await driver.start()
+    async with started(placements):
         if provision:
             await provision_all(application, placements)
         system = build_system(application, settings, placements)
@@ -157,6 +154,16 @@ async def open_system(
             yield system
         finally:
             await system.close()
+
+
+@asynccontextmanager
+async def started(placements: Sequence[Placement]) -> AsyncIterator[None]:
+    """Have the servers of `placements` running inside the block."""
+    drivers = list({id(placement.driver): placement.driver for placement in placements}.values())
+    try:
+        for driver in drivers:
+            await driver.start()
+        yield
     finally:
         for driver in drivers:
             await driver.stop()

@@ -134,5 +134,6 @@ APPLICATION = Application(
     sagas=lambda outside: build_sagas(outside.payments),
     jobs=JOBS,
     migrations=(identity_migrations("users"),),
+    people=people_of,
     mount=mount,
 )

@@ -164,6 +164,11 @@ class SagaRunner:
         await self._load_markers(run)
         await self._compensate(run, error)
 
+    @property
+    def homes(self) -> tuple[str, ...]:
+        """The databases that coordinate sagas."""
+        return tuple(dict.fromkeys(saga.home for saga in self.sagas.values()))
+
     def saga(self, name: str) -> Saga:
         """The saga called `name`; raises SagaUnknown."""
         if name not in self.sagas:

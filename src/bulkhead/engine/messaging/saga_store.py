@@ -149,9 +149,11 @@ async def claim_stale_sagas(
     return [parse_record(row) for row in rows]
 
 
-async def release_saga(tx: Transaction, record: SagaRecord, *, pause_s: float) -> None:
-    """Give a saga back, to be taken up again after `pause_s`."""
-    await tx.execute(QUERIES.release_saga, record.id, record.fence, pause_s)
+async def list_records(
+    tx: Transaction, *, state: str | None = None, name: str | None = None, limit: int = 50
+) -> list[SagaRecord]:
+    """Sagas that the database of `tx` coordinates, newest first."""
+    return [parse_record(row) for row in await tx.fetch(QUERIES.list_sagas, state, name, limit)]
 
 
 async def list_markers(tx: Transaction, saga_id: UUID) -> list[Marker]:

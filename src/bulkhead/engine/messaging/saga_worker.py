@@ -64,7 +64,7 @@ class SagaWorker:
     async def run_once(self) -> int:
         """Resume what is due now, and return how many sagas and markers that was."""
         worked = 0
-        for home in self._homes():
+        for home in self.runner.homes:
             records = await self._claim(home)
             for record in records:
                 await self._resume(record)
@@ -139,9 +139,6 @@ class SagaWorker:
         assert isinstance(step, DatabaseStep) and step.database == database, "markers stay home"  # noqa: PT018
         await self.runner.steps.undo(saga, step, Work(StepItem(saga_id, None, error=error)))
         log.info("saga %s had no record; step %s was taken back", saga_id, step.name)
-
-    def _homes(self) -> list[str]:
-        return list(dict.fromkeys(saga.home for saga in self.runner.sagas.values()))
 
     def _databases(self) -> list[str]:
         return list(

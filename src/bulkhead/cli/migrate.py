@@ -1,0 +1,237 @@
+"""`bulkhead migrate`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bulkhead.cli.output import EXIT_FINDINGS, Output
+from bulkhead.cli.session import application_option, run, settings_of
+
+if TYPE_CHECKING:
+    from bulkhead.engine.connections.router import Placement
+    from bulkhead.engine.migrations.files import MigrationSet
+
+Work = Callable[[Any, "Placement", "list[MigrationSet]"], Awaitable[Any]]
+
+only_option = click.option("-d", "--database", help="Only this database.")
+
+
+@click.group()
+def migrate() -> None:
+    """Plan, apply, roll back and verify migrations."""
+
+
+@migrate.command("status")
+@application_option
+@only_option
+@click.pass_obj
+def show_status(output: Output, *, application: str, database: str | None) -> int:
+    """Show which migrations each database has had, lacks, or has that the files do not."""
+    from bulkhead.engine.migrations.status import read_status
+
+    async def work(connection: Any, placement: Placement, sets: list[MigrationSet]) -> Any:  # noqa: ANN401
+        return placement.database, await read_status(connection, placement.spec, sets)
+
+    found = _on_each(output, application, database, work)
+    rows = [
+        {
+            "database": name,
+            "namespace": each.namespace,
+            "version": each.version,
+            "latest": each.latest,
+            "pending": ", ".join(each.pending) or None,
+            "changed": ", ".join(each.changed) or None,
+            "unknown": ", ".join(each.unknown) or None,
+        }
+        for name, status in found
+        for each in status.namespaces
+    ]
+    output.rows(
+        ("database", "namespace", "version", "latest", "pending", "changed", "unknown"), rows
+    )
+    return 0 if all(status.is_current for _, status in found) else EXIT_FINDINGS
+
+
+@migrate.command("plan")
+@application_option
+@only_option
+@click.pass_obj
+def show_plan(output: Output, *, application: str, database: str | None) -> None:
+    """Show what `apply` would do, and the hash that pins it to exactly that."""
+    from bulkhead.engine.migrations.plan import plan_apply
+    from bulkhead.engine.migrations.registry import ensure_registry, list_applied
+    from bulkhead.engine.migrations.run import set_scope
+
+    async def work(connection: Any, placement: Placement, sets: list[MigrationSet]) -> Any:  # noqa: ANN401
+        async with connection.transaction():
+            await set_scope(connection, placement.spec)
+            await ensure_registry(connection)
+            applied = await list_applied(connection)
+        return placement.database, plan_apply(placement.spec.name, sets, applied)
+
+    found = _on_each(output, application, database, work)
+    value = [
+        {
+            "database": name,
+            "hash": plan.hash,
+            "steps": [
+                {"migration": step.migration.file, "direction": step.direction, "why": step.reason}
+                for step in plan.steps
+            ],
+        }
+        for name, plan in found
+    ]
+    lines = []
+    for each in value:
+        lines.append(f"{each['database']}  {each['hash'][:12]}")
+        lines += [f"  {s['direction']}  {s['migration']}  ({s['why']})" for s in each["steps"]]
+        if not each["steps"]:
+            lines.append("  nothing to do")
+    output.data(value, text="\n".join(lines))
+
+
+@migrate.command("apply")
+@application_option
+@only_option
+@click.option("--expect", metavar="HASH", help="Refuse any other plan; needs --database.")
+@click.pass_obj
+def apply_migrations(
+    output: Output, *, application: str, database: str | None, expect: str | None
+) -> None:
+    """Apply what is missing, in deploy order; each database in one transaction."""
+    from bulkhead.engine.migrations.apply import apply
+
+    if expect is not None and database is None:
+        raise click.UsageError("--expect belongs to one database: name it with --database")
+
+    async def work(connection: Any, placement: Placement, sets: list[MigrationSet]) -> Any:  # noqa: ANN401
+        return placement.database, await apply(
+            connection, placement.spec, sets, expected_hash=expect
+        )
+
+    _print_runs(output, _on_each(output, application, database, work, ensure=True))
+
+
+@migrate.command("rollback")
+@application_option
+@click.option("-d", "--database", required=True, help="Of which database.")
+@click.option("--to", "version", type=int, required=True, help="The version to go back to.")
+@click.option("--namespace", help="Whose migrations.  [the application's]")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def roll_back_migrations(  # noqa: PLR0913
+    output: Output,
+    *,
+    application: str,
+    database: str,
+    version: int,
+    namespace: str | None,
+    yes: bool,
+) -> None:
+    """Take migrations back; data in dropped columns and tables is gone."""
+    from bulkhead.engine.migrations.rollback import roll_back
+
+    output.note(f"→ application {application} · database {database} · back to {version:04}")
+    if not yes:
+        click.confirm(
+            "Data in dropped columns and tables will be gone. Go on?", abort=True, err=True
+        )
+    target = {namespace or application: version}
+
+    async def work(connection: Any, placement: Placement, sets: list[MigrationSet]) -> Any:  # noqa: ANN401
+        return placement.database, await roll_back(connection, placement.spec, sets, target)
+
+    _print_runs(output, _on_each(output, application, database, work))
+
+
+@migrate.command("verify")
+@application_option
+@only_option
+@click.pass_obj
+def verify_migrations(output: Output, *, application: str, database: str | None) -> int:
+    """Compare each database with one freshly built from the files; exit code 7 on drift."""
+    from dataclasses import replace
+
+    from bulkhead.engine.drivers.protocol import Login
+    from bulkhead.engine.ids import new_id
+    from bulkhead.engine.migrations.verify import verify
+
+    async def work(connection: Any, placement: Placement, sets: list[MigrationSet]) -> Any:  # noqa: ANN401
+        driver = placement.driver
+        spec = replace(placement.spec, name=f"scratch_{new_id().hex[-12:]}")
+        await driver.ensure_database(spec)
+        try:
+            scratch = await driver.connect(spec, Login.ADMIN, timeout_s=10.0)
+            try:
+                return placement.database, await verify(connection, scratch, spec, sets)
+            finally:
+                await scratch.close()
+        finally:
+            await driver.drop_database(spec)
+
+    found = _on_each(output, application, database, work)
+    rows = [
+        {"database": name, "kind": d.kind, "name": d.name, "change": d.change}
+        for name, differences in found
+        for d in differences
+    ]
+    if rows or output.as_json:
+        output.rows(("database", "change", "kind", "name"), rows)
+    else:
+        output.note("No drift: every database is what its files make.")
+    return EXIT_FINDINGS if rows else 0
+
+
+def _print_runs(output: Output, found: list[Any]) -> None:
+    rows = [
+        {
+            "database": name,
+            "migration": f"{step.namespace}/{step.label}",
+            "direction": step.direction,
+            "ms": step.duration_ms,
+        }
+        for name, done in found
+        for step in done.steps
+    ]
+    if rows or output.as_json:
+        output.rows(("database", "direction", "migration", "ms"), rows)
+    else:
+        output.note("Nothing to do.")
+
+
+def _on_each(
+    output: Output, application: str, only: str | None, work: Work, *, ensure: bool = False
+) -> list[Any]:
+    """Run `work` on an administrator's connection to each database in deploy order."""
+    from bulkhead.apps import load_application
+    from bulkhead.engine.connections.router import PlacementUnknown
+    from bulkhead.engine.drivers.protocol import Login
+    from bulkhead.engine.system import migration_sets, place, started
+
+    app = load_application(application)
+
+    async def task() -> list[Any]:
+        placements = place(app, settings_of(output))
+        chosen = [p for p in placements if only in (None, p.database)]
+        if not chosen:
+            known = ", ".join(p.database for p in placements)
+            raise PlacementUnknown(application=application, database=only, known=known)
+        results = []
+        async with started(placements):
+            for placement in chosen:
+                if ensure:
+                    await placement.driver.ensure_database(placement.spec)
+                connection = await placement.driver.connect(
+                    placement.spec, Login.ADMIN, timeout_s=10.0
+                )
+                try:
+                    sets = migration_sets(app, placement.database)
+                    results.append(await work(connection, placement, sets))
+                finally:
+                    await connection.close()
+        return results
+
+    return run(task())
