@@ -93,9 +93,11 @@ create trigger orders_keep_user before update on public.orders
   execute function private.refuse_change('user_id');
 create trigger orders_keep_amounts before update on public.orders
   for each row when (
-    (old.total, old.items_total, old.discount_total, old.tax_total, old.shipping_total, old.currency)
+    (old.total, old.items_total, old.discount_total, old.tax_total, old.shipping_total,
+      old.currency)
     is distinct from
-    (new.total, new.items_total, new.discount_total, new.tax_total, new.shipping_total, new.currency)
+    (new.total, new.items_total, new.discount_total, new.tax_total, new.shipping_total,
+      new.currency)
   )
   execute function private.refuse_change('total');
 

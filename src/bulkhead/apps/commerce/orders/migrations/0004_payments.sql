@@ -52,12 +52,14 @@ create table public.payments (
   foreign key (order_id, attempt_no)
     references public.payment_attempts (order_id, attempt_no) on delete restrict
 );
-comment on table public.payments is 'Money that was captured, one row for each attempt that succeeded.';
+comment on table public.payments is
+  'Money that was captured, one row for each attempt that succeeded.';
 comment on column public.payments.refunded_amount is
   'The sum of the refunds that are not refused, kept by a trigger; never above the amount.';
 create trigger payments_keep before update on public.payments
   for each row when (
-    (old.order_id, old.amount, old.currency) is distinct from (new.order_id, new.amount, new.currency)
+    (old.order_id, old.amount, old.currency)
+    is distinct from (new.order_id, new.amount, new.currency)
   )
   execute function private.refuse_change('amount');
 

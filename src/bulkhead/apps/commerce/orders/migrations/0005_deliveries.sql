@@ -8,7 +8,8 @@ create table public.shipments (
   tracking_number text check (char_length(tracking_number) <= 100),
   tracking_url text check (char_length(tracking_url) <= 2000),
   state text not null default 'preparing' check (
-    state in ('preparing', 'shipped', 'in_transit', 'out_for_delivery', 'delivered', 'failed', 'returned')
+    state in ('preparing', 'shipped', 'in_transit', 'out_for_delivery', 'delivered', 'failed',
+      'returned')
   ),
   state_at timestamptz,
   items jsonb not null default '[]' check (jsonb_typeof(items) = 'array'),

@@ -1,4 +1,4 @@
--- Opening orders: many in one call, each with its items, its first attempt to be paid and its coupon.
+-- Opening orders: many in one call, each with its items, its coupon and a first attempt to be paid.
 --
 -- The functions of this and the next file lock orders by id, then coupons by id, and write each
 -- coupon once however many orders of the batch claim it. All of them can be repeated.
@@ -162,8 +162,8 @@ begin
 end
 $$;
 comment on function private.claim_coupons(jsonb, uuid[]) is
-  'Claim the coupons of orders just opened, first come first served. One row for each order that gets
-none, with the code coupon_invalid, coupon_used or coupon_exhausted.';
+  'Claim the coupons of orders just opened, first come first served. One row for each order that
+gets none, with the code coupon_invalid, coupon_used or coupon_exhausted.';
 
 create function private.open_orders(p jsonb)
 returns table (order_id uuid, state text, code text, summary jsonb)
@@ -183,7 +183,8 @@ begin
       coalesce(o.shipping_total, 0) as shipping_total, o.total, o.coupon_id, o.coupon_code,
       o.shipping_address, o.billing_address, coalesce(o.shipping_method, 'standard')
         as shipping_method,
-      o.customer_note, o.request_hash, coalesce(o.deadline_s, 120) as deadline_s, o.provider, o.items
+      o.customer_note, o.request_hash, coalesce(o.deadline_s, 120) as deadline_s, o.provider,
+      o.items
     from jsonb_to_recordset(p) as o (
       id uuid, user_id uuid, email text, currency text, items_total numeric,
       discount_total numeric, tax_total numeric, shipping_total numeric, total numeric,
@@ -197,7 +198,8 @@ begin
       shipping_method, customer_note, request_hash, deadline_at)
     select a.id, a.user_id, a.email, a.currency, a.items_total, a.discount_total, a.tax_total,
       a.shipping_total, a.total, a.coupon_id, a.coupon_code, a.shipping_address, a.billing_address,
-      a.shipping_method, a.customer_note, a.request_hash, now() + make_interval(secs => a.deadline_s)
+      a.shipping_method, a.customer_note, a.request_hash,
+      now() + make_interval(secs => a.deadline_s)
     from asked a
     order by a.id
     on conflict (id) do nothing
@@ -245,8 +247,8 @@ comment on function private.open_orders(jsonb) is
   'Open pending orders from [{id, user_id, email, currency, items_total, discount_total, tax_total,
 shipping_total, total, coupon_id, coupon_code, coupon_user_key, shipping_address, billing_address,
 shipping_method, customer_note, request_hash, deadline_s, provider, items: [{product_id, variant_id,
-sku, title, variant_title, image_url, unit_price, quantity}]}]. One row for each: opened, exists (its
-summary has the request_hash to compare), or refused with a code, and then nothing was written.';
+sku, title, variant_title, image_url, unit_price, quantity}]}]. One row for each: opened, exists
+(its summary has the request_hash to compare), or refused with a code and then not written.';
 
 -- migrate:down
 drop function private.open_orders(jsonb);

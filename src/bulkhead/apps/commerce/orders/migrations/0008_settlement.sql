@@ -11,7 +11,8 @@ declare
 begin
   select coalesce(r.order_id::text, 'without an id') into malformed
   from jsonb_to_recordset(p) as r (
-    order_id uuid, attempt_no integer, outcome text, provider_ref text, amount numeric, currency text
+    order_id uuid, attempt_no integer, outcome text, provider_ref text, amount numeric,
+    currency text
   )
   left join public.payment_attempts a
     on a.order_id = r.order_id and a.attempt_no = r.attempt_no
@@ -111,6 +112,35 @@ comment on function private.settle_claims(uuid[], text) is
   'Turn what the orders claim of coupons into uses, or give it back (used, released), and count it.
 The orders are locked by the caller.';
 
+create function private.book_payments(paid uuid[], confirmed uuid[], with_coupon boolean)
+returns void
+language plpgsql set search_path = ''
+as $$
+begin
+  insert into public.payments (order_id, attempt_no, provider, provider_ref, amount, currency)
+  select a.order_id, a.attempt_no, a.provider, a.provider_ref, a.amount, a.currency
+  from public.payment_attempts a
+  where a.order_id = any (paid)
+    and a.state = 'succeeded';
+  update public.orders o
+  set state = 'confirmed'
+  where o.id = any (confirmed);
+  if with_coupon then
+    perform private.settle_claims(confirmed, 'used');
+  end if;
+  if cardinality(paid) > cardinality(confirmed) then
+    insert into public.refunds (order_id, payment_id, request_key, amount, currency, reason)
+    select d.order_id, d.id, 'late', d.amount, d.currency, 'charged after the order had ended'
+    from public.payments d
+    where d.order_id = any (paid)
+      and d.order_id <> all (confirmed)
+      and d.amount > 0;
+  end if;
+end
+$$;
+comment on function private.book_payments(uuid[], uuid[], boolean) is
+  'Book what was paid, confirm the orders that still were pending and give the rest back.';
+
 create function private.settle_orders(p jsonb)
 returns table (
   order_id uuid, attempt_no integer, state text, attempt_state text, changed boolean,
@@ -179,27 +209,8 @@ begin
   end if;
 
   if paid is not null then
-    insert into public.payments (order_id, attempt_no, provider, provider_ref, amount, currency)
-    select a.order_id, a.attempt_no, a.provider, a.provider_ref, a.amount, a.currency
-    from public.payment_attempts a
-    where a.order_id = any (paid)
-      and a.state = 'succeeded';
-    update public.orders o
-    set state = 'confirmed'
-    where o.id = any (confirmed);
-    if with_coupon then
-      perform private.settle_claims(confirmed, 'used');
-    end if;
-    if paid <> confirmed or confirmed is null then
-      insert into public.refunds (order_id, payment_id, request_key, amount, currency, reason)
-      select d.order_id, d.id, 'late', d.amount, d.currency, 'charged after the order had ended'
-      from public.payments d
-      where d.order_id = any (paid)
-        and d.order_id <> all (coalesce(confirmed, '{}'))
-        and d.amount > 0;
-    end if;
+    perform private.book_payments(paid, coalesce(confirmed, '{}'), with_coupon);
   end if;
-
   if doubtful then
     perform private.report_mismatches(p);
   end if;
@@ -218,8 +229,8 @@ comment on function private.settle_orders(jsonb) is
   'Take in what providers report: [{order_id, attempt_no, outcome: succeeded, declined or unknown,
 provider_ref, amount, currency, decline_code}]. Success confirms a pending order, turns its claim on
 a coupon into a use and books the payment; on an order that has ended it asks for the money to be
-given back (refund_id). Another amount makes the attempt a mismatch and opens a ticket. One row each;
-changed is false for what was settled before.';
+given back (refund_id). Another amount makes the attempt a mismatch and opens a ticket. One row
+each; changed is false for what was settled before.';
 
 create function private.start_attempts(p jsonb)
 returns table (
@@ -242,7 +253,8 @@ begin
 
   return query
     with asked as materialized (
-      select distinct on (o.id) o.id, o.total, o.currency, r.provider, coalesce(t.last_no, 0) as last_no,
+      select distinct on (o.id) o.id, o.total, o.currency, r.provider,
+        coalesce(t.last_no, 0) as last_no,
         case
           when o.state <> 'pending' then 'not_pending'
           when t.open then 'in_flight'
@@ -305,7 +317,8 @@ begin
     set state = r.becomes, end_reason = r.reason
     from unnest(found, states) as k (id, state)
     join (
-      select distinct on (r.order_id) r.order_id, coalesce(r.state, 'cancelled') as becomes, r.reason
+      select distinct on (r.order_id) r.order_id, coalesce(r.state, 'cancelled') as becomes,
+        r.reason
       from jsonb_to_recordset(p) as r (order_id uuid, state text, reason text)
     ) r on r.order_id = k.id
     where o.id = k.id
@@ -335,11 +348,13 @@ end
 $$;
 comment on function private.cancel_orders(jsonb) is
   'End orders: [{order_id, state: cancelled or rejected, reason}]. Only a pending order is rejected;
-pending and confirmed ones are cancelled. Their claims on coupons are given back, and what was paid is
-asked to be refunded. One row for each; changed is false for what had ended or was sent before.';
+pending and confirmed ones are cancelled. Their claims on coupons are given back, and what was paid
+is asked to be refunded. One row for each; changed is false for what had ended or was sent before.';
 
 create function private.request_refunds(p jsonb)
-returns table (order_id uuid, request_key text, code text, refund_id uuid, state text, amount numeric)
+returns table (
+  order_id uuid, request_key text, code text, refund_id uuid, state text, amount numeric
+)
 language plpgsql set search_path = '' set enable_seqscan = off
   set plan_cache_mode = force_generic_plan
 as $$
@@ -360,7 +375,8 @@ begin
     order_id uuid, request_key text, return_id uuid, amount numeric, reason text, requested_by uuid
   )
   join public.payments d on d.order_id = r.order_id
-  where coalesce(r.amount, d.amount - d.refunded_amount) between 0.01 and d.amount - d.refunded_amount
+  where coalesce(r.amount, d.amount - d.refunded_amount)
+    between 0.01 and d.amount - d.refunded_amount
   on conflict (order_id, request_key) do nothing;
 
   return query
@@ -382,6 +398,7 @@ drop function private.request_refunds(jsonb);
 drop function private.cancel_orders(jsonb);
 drop function private.start_attempts(jsonb);
 drop function private.settle_orders(jsonb);
+drop function private.book_payments(uuid[], uuid[], boolean);
 drop function private.settle_claims(uuid[], text);
 drop function private.report_mismatches(jsonb);
 drop function private.check_settle_batch(jsonb);

@@ -30,7 +30,7 @@ begin
 end
 $$;
 comment on function private.refuse_change() is
-  'Trigger before update: refuses; its WHEN clause says which change, its argument names the column.';
+  'Trigger before update: refuses. Its WHEN clause says which change, its argument which column.';
 
 create function private.check_state_edge() returns trigger
 language plpgsql set search_path = ''

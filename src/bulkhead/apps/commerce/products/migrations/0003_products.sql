@@ -15,12 +15,14 @@ create table public.products (
   published_at timestamptz,
   tax_class text not null default 'standard' check (char_length(tax_class) between 1 and 60),
   rating_count integer not null default 0 check (rating_count >= 0),
-  rating_sum integer not null default 0 check (rating_sum between rating_count and 5 * rating_count),
+  rating_sum integer not null default 0,
   created_at timestamptz not null default now(),
-  updated_at timestamptz not null default now()
+  updated_at timestamptz not null default now(),
+  constraint products_ratings check (rating_sum between rating_count and 5 * rating_count)
 );
 comment on table public.products is 'What the shop sells; customers see the published ones.';
-comment on column public.products.language is 'The text search configuration of title and description.';
+comment on column public.products.language is
+  'The text search configuration of title and description.';
 comment on column public.products.rating_sum is
   'The sum of the ratings of the approved reviews, kept by a trigger as rating_count is.';
 create index products_newest on public.products (created_at desc, id desc);
@@ -37,7 +39,8 @@ begin
   return new;
 end
 $$;
-comment on function private.stamp_published() is 'Trigger: keeps when a product was first published.';
+comment on function private.stamp_published() is
+  'Trigger: keeps when a product was first published.';
 create trigger products_stamp_published before insert or update of state on public.products
   for each row when (new.state = 'published') execute function private.stamp_published();
 
@@ -48,7 +51,8 @@ create table public.collection_products (
   created_at timestamptz not null default now(),
   primary key (collection_id, product_id)
 );
-comment on table public.collection_products is 'Which products stand in a collection, in which order.';
+comment on table public.collection_products is
+  'Which products stand in a collection, in which order.';
 create index collection_products_product on public.collection_products (product_id);
 
 create table public.product_variants (
@@ -111,7 +115,8 @@ create table public.product_attributes (
   updated_at timestamptz not null default now(),
   unique (id, kind)
 );
-comment on table public.product_attributes is 'What can be said of products, and of which type it is.';
+comment on table public.product_attributes is
+  'What can be said of products, and of which type it is.';
 create trigger product_attributes_touch before update on public.product_attributes
   for each row execute function private.touch_updated_at();
 

@@ -6,7 +6,8 @@ create policy derive_ratings on public.products for update to current_user
   using (true) with check (true);
 create policy derive_read on public.product_variants for select to current_user using (true);
 create policy derive_read on public.product_attributes for select to current_user using (true);
-create policy derive_read on public.product_attribute_values for select to current_user using (true);
+create policy derive_read on public.product_attribute_values for select to current_user
+  using (true);
 
 create policy read_published on public.products for select to anon, authenticated
   using (state = 'published');
@@ -68,7 +69,8 @@ create policy write_staff on public.product_attribute_values for all to authenti
   using ((select private.is_staff())) with check ((select private.is_staff()));
 grant select on public.product_attribute_values to anon, authenticated;
 grant delete on public.product_attribute_values to authenticated;
-grant insert (id, product_id, attribute_id, kind, text_value, number_value, boolean_value, date_value),
+grant insert (id, product_id, attribute_id, kind, text_value, number_value, boolean_value,
+      date_value),
     update (text_value, number_value, boolean_value, date_value)
   on public.product_attribute_values to authenticated;
 

@@ -1,9 +1,9 @@
 -- Reserving, releasing and committing stock: many orders in one call, each in full or not at all.
 --
 -- Every function locks reservations by order_id, then stock by variant_id, and writes each row of
--- stock once however many orders of the batch want it. All of them can be repeated. What is shared is
--- locked in a statement of its own: only what comes after it sees what others did meanwhile, and an
--- update that follows from an old version to a locked one can deadlock.
+-- stock once however many orders of the batch want it. All of them can be repeated. What is shared
+-- is locked in a statement of its own: only what comes after it sees what others did meanwhile, and
+-- an update that follows from an old version to a locked one can deadlock.
 
 create function private.check_reserve_batch(p jsonb) returns void
 language plpgsql stable set search_path = ''
@@ -33,7 +33,8 @@ begin
     limit 1;
   end if;
   if malformed is not null then
-    raise exception 'order % cannot be reserved: its request is malformed or stands twice', malformed
+    raise exception 'order % cannot be reserved: its request is malformed or stands twice',
+      malformed
       using errcode = 'invalid_parameter_value';
   end if;
 end
@@ -84,6 +85,28 @@ $$;
 comment on function private.choose_refused(uuid[], uuid[], integer[], uuid[]) is
   'The orders that go without because variants are short: served in the given order, an order that
 does not fit leaves its share to those behind it. The stock is locked by the caller.';
+
+create function private.refuse_orders(
+  refused uuid[], line_orders uuid[], line_variants uuid[], line_quantities integer[]
+) returns table (order_id uuid, short jsonb)
+language plpgsql set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  delete from public.stock_reservations r where r.order_id = any (refused);
+  return query
+    select l.order_id, jsonb_agg(jsonb_build_object(
+      'variant_id', l.variant_id, 'quantity', l.quantity, 'available', coalesce(s.available, 0)
+    ) order by l.variant_id)
+    from unnest(line_orders, line_variants, line_quantities) as l (order_id, variant_id, quantity)
+    left join public.stock s on s.variant_id = l.variant_id
+    where l.order_id = any (refused)
+      and l.quantity > coalesce(s.available, 0)
+    group by l.order_id;
+end
+$$;
+comment on function private.refuse_orders(uuid[], uuid[], uuid[], integer[]) is
+  'Take back the empty reservations of refused orders and say what each is short of.';
 
 create function private.reserve_stock(p jsonb)
 returns table (order_id uuid, state text, short jsonb)
@@ -166,18 +189,9 @@ begin
 
   if refused <> '{}' then
     return query
-      select l.order_id, 'refused',
-        jsonb_agg(jsonb_build_object(
-          'variant_id', l.variant_id, 'quantity', l.quantity, 'available', coalesce(s.available, 0)
-        ) order by l.variant_id)
-      from unnest(line_orders, line_variants, line_quantities) as l (order_id, variant_id, quantity)
-      left join public.stock s on s.variant_id = l.variant_id
-      where l.order_id = any (refused)
-        and l.quantity > coalesce(s.available, 0)
-      group by l.order_id;
-    delete from public.stock_reservations r where r.order_id = any (refused);
+      select f.order_id, 'refused', f.short
+      from private.refuse_orders(refused, line_orders, line_variants, line_quantities) f;
   end if;
-
   return query
     select r.order_id, r.state, null::jsonb
     from jsonb_to_recordset(p) as o (order_id uuid)
@@ -307,8 +321,8 @@ begin
 end
 $$;
 comment on function private.commit_stock(uuid[]) is
-  'Make sales of what the orders hold. One row for each order: committed, now or before, or released,
-expired or missing when there is nothing to sell.';
+  'Make sales of what the orders hold. One row for each order: committed, now or before, or
+released, expired or missing when there is nothing to sell.';
 
 create function private.list_expired_reservations(p_limit integer)
 returns table (order_id uuid, expires_at timestamptz)
@@ -329,5 +343,6 @@ drop function private.list_expired_reservations(integer);
 drop function private.commit_stock(uuid[]);
 drop function private.release_stock(uuid[], text);
 drop function private.reserve_stock(jsonb);
+drop function private.refuse_orders(uuid[], uuid[], uuid[], integer[]);
 drop function private.choose_refused(uuid[], uuid[], integer[], uuid[]);
 drop function private.check_reserve_batch(jsonb);

@@ -1,13 +1,36 @@
 -- Stock that comes back from orders, and what staff count, receive and write off.
 
+create function private.check_returned_stock(p jsonb) returns void
+language plpgsql stable set search_path = ''
+as $$
+declare
+  excessive record;
+begin
+  select m.order_id, m.variant_id into excessive
+  from public.inventory_movements m
+  where (m.order_id, m.variant_id) in (
+    select r.order_id, r.variant_id
+    from jsonb_to_recordset(p) as r (order_id uuid, variant_id uuid)
+  )
+  group by m.order_id, m.variant_id
+  having sum(m.quantity) > 0
+  limit 1;
+  if found then
+    raise exception 'order % cannot give back more of variant % than it took',
+      excessive.order_id, excessive.variant_id
+      using errcode = 'invalid_parameter_value';
+  end if;
+end
+$$;
+comment on function private.check_returned_stock(jsonb) is
+  'Raise an error that names an order of the batch of which more came back than it took.';
+
 create function private.restock(p jsonb)
 returns table (order_id uuid, variant_id uuid, return_id uuid, applied boolean)
 language plpgsql set search_path = '' set enable_seqscan = off
   set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
-declare
-  excessive record;
 begin
   if exists (
     select 1
@@ -58,20 +81,7 @@ begin
     )
     from asked a;
 
-  select m.order_id, m.variant_id into excessive
-  from public.inventory_movements m
-  where (m.order_id, m.variant_id) in (
-    select r.order_id, r.variant_id
-    from jsonb_to_recordset(p) as r (order_id uuid, variant_id uuid)
-  )
-  group by m.order_id, m.variant_id
-  having sum(m.quantity) > 0
-  limit 1;
-  if found then
-    raise exception 'order % cannot give back more of variant % than it took',
-      excessive.order_id, excessive.variant_id
-      using errcode = 'invalid_parameter_value';
-  end if;
+  perform private.check_returned_stock(p);
 end
 $$;
 comment on function private.restock(jsonb) is
@@ -79,7 +89,9 @@ comment on function private.restock(jsonb) is
 once for each order, variant, reason and return. Raises for more than the order took.';
 
 create function private.adjust_stock(p jsonb)
-returns table (movement_id uuid, variant_id uuid, applied boolean, on_hand integer, available integer)
+returns table (
+  movement_id uuid, variant_id uuid, applied boolean, on_hand integer, available integer
+)
 language plpgsql set search_path = '' set enable_seqscan = off
   set plan_cache_mode = force_generic_plan
 as $$
@@ -97,7 +109,8 @@ begin
 
   with added as (
     insert into public.inventory_movements (id, variant_id, quantity, reason, actor_id, note)
-    select r.movement_id, r.variant_id, r.delta, coalesce(r.reason, 'adjustment'), r.actor_id, r.note
+    select r.movement_id, r.variant_id, r.delta, coalesce(r.reason, 'adjustment'), r.actor_id,
+      r.note
     from jsonb_to_recordset(p) as r (
       movement_id uuid, variant_id uuid, delta integer, reason text, actor_id uuid, note text
     )
@@ -120,9 +133,10 @@ begin
 end
 $$;
 comment on function private.adjust_stock(jsonb) is
-  'Move stock by [{movement_id, variant_id, delta, reason: receipt, adjustment or write_off, actor_id,
-note}], once for each movement_id. What is reserved cannot be taken away.';
+  'Move stock by [{movement_id, variant_id, delta, reason: receipt, adjustment or write_off,
+actor_id, note}], once for each movement_id. What is reserved cannot be taken away.';
 
 -- migrate:down
 drop function private.adjust_stock(jsonb);
 drop function private.restock(jsonb);
+drop function private.check_returned_stock(jsonb);

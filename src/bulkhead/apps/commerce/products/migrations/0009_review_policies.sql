@@ -50,7 +50,8 @@ create policy update_own on public.review_votes for update to authenticated
 create policy delete_own on public.review_votes for delete to authenticated
   using (user_id = (select auth.uid()));
 grant select, delete on public.review_votes to authenticated;
-grant insert (review_id, user_id, helpful), update (helpful) on public.review_votes to authenticated;
+grant insert (review_id, user_id, helpful), update (helpful)
+  on public.review_votes to authenticated;
 
 -- migrate:down
 drop policy delete_own on public.review_votes;
