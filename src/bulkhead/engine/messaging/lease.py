@@ -108,10 +108,10 @@ class Floor:
     """
 
     position: int = 0
+    moved_at_s: float = field(default_factory=monotonic_s)
     _highest: int = 0
     _older: int = 0
     _oldest: int = 0
-    _moved_at_s: float = field(default_factory=monotonic_s)
 
     def reset(self) -> None:
         """Look everywhere the next time."""
@@ -120,9 +120,9 @@ class Floor:
     def advance(self, *, highest: int, left_behind: int | None, stuck: bool, now_s: float) -> None:
         """Move after a look that went up to `highest` and left a free `left_behind` untaken."""
         self._highest = max(self._highest, highest)
-        if now_s - self._moved_at_s >= GRACE_S:
+        if now_s - self.moved_at_s >= GRACE_S:
             self._oldest, self._older = self._older, self._highest
-            self._moved_at_s = now_s
+            self.moved_at_s = now_s
         limit = highest if stuck else self._oldest
         if left_behind is not None:
             limit = min(limit, left_behind - 1)
