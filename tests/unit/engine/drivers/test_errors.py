@@ -158,6 +158,7 @@ def test_every_translated_error_has_a_message_without_gaps() -> None:
         EOFError(),
         asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
         asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InternalClientError("cannot switch to state 15; another operation is in progress"),
         server_error("57P01"),
         server_error("57P02"),
         server_error("08006"),
