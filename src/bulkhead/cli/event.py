@@ -167,7 +167,7 @@ def list_dead(output: Output, *, application: str, database: str | None) -> None
 @click.option("--reason", required=True, help="Recorded with it.")
 @click.argument("event_id", type=click.UUID)
 @click.pass_obj
-def discard_dead(  # noqa: PLR0913
+def discard_dead(
     output: Output, *, application: str, database: str, handler: str, reason: str, event_id: UUID
 ) -> None:
     """Never deliver a dead letter, and record why; what waits behind it goes on."""

@@ -14,7 +14,6 @@ from typing import Any
 
 import click
 
-from bulkhead import __version__
 from bulkhead.cli.output import Output, exit_code_of
 from bulkhead.engine.errors import BulkheadError
 

@@ -122,7 +122,7 @@ def apply_migrations(
 @click.option("--namespace", help="Whose migrations.  [the application's]")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def roll_back_migrations(  # noqa: PLR0913
+def roll_back_migrations(
     output: Output,
     *,
     application: str,
