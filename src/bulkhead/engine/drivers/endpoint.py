@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
-from bulkhead.engine.drivers.errors import TlsRequired, translate_connect
+from bulkhead.engine.drivers.errors import FAILURES, TlsRequired, translate_connect
 from bulkhead.engine.errors import ConfigurationInvalid
 
 APPLICATION_NAME = "bulkhead"
@@ -164,7 +164,7 @@ async def open_connection(
             target_session_attrs=SessionAttribute.any,
             server_settings={"application_name": APPLICATION_NAME},
         )
-    except (OSError, EOFError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except FAILURES as error:
         raise translate_connect(
             error,
             server=endpoint.name,

@@ -275,6 +275,15 @@ BY_SQLSTATE: dict[str, type[BulkheadError]] = {
 }
 """By SQLSTATE or its beginning; the longest match counts."""
 
+FAILURES = (
+    OSError,
+    EOFError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""Whatever a connection may raise, asyncpg's time-outs included."""
+
 _RESOURCES = {"53100": "disk space", "53200": "memory"}
 _LOST: tuple[type[BaseException], ...] = (
     ConnectionLost,

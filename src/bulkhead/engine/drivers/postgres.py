@@ -16,7 +16,7 @@ from bulkhead.engine.drivers.bootstrap import (
     verify_ours,
 )
 from bulkhead.engine.drivers.endpoint import Endpoint, Session, open_connection, parse_dsn
-from bulkhead.engine.drivers.errors import DatabaseMissing, translate
+from bulkhead.engine.drivers.errors import FAILURES, DatabaseMissing, translate
 from bulkhead.engine.drivers.probe import probe_database
 from bulkhead.engine.drivers.protocol import Capabilities, DatabaseSpec, Login
 from bulkhead.engine.drivers.roles import mark, read_state
@@ -144,7 +144,7 @@ class PostgresDriver:
         )
         try:
             yield connection
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except FAILURES as error:
             raise translate(error) from error
         finally:
             connection.terminate()
