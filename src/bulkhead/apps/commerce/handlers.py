@@ -13,9 +13,11 @@ from uuid import UUID
 from bulkhead.apps.commerce.events import OrderCancelled, OrderConfirmed, OrderStatusChanged
 from bulkhead.apps.commerce.products.inventory.service import sell_stock, take_back_stock
 from bulkhead.apps.commerce.products.purchases.service import forget_bought, verify_purchases
+from bulkhead.apps.commerce.topology import TOPOLOGY
 from bulkhead.apps.commerce.users.activity.service import Activity, log_activity
 from bulkhead.engine.ids import derive_id
 from bulkhead.engine.messaging.subscription import Subscription
+from bulkhead.engine.references.deletion import deletion_subscriptions
 
 if TYPE_CHECKING:
     from bulkhead.engine.connections.transaction import Transaction
@@ -95,6 +97,7 @@ def _entry(order_id: UUID, user_id: UUID, action: str, **details: Any) -> Activi
 
 
 SUBSCRIPTIONS = (
+    *deletion_subscriptions(TOPOLOGY),
     Subscription(OrderConfirmed, "products", "products.sell", sell, batch=True),
     Subscription(OrderConfirmed, "users", "users.log_confirmed", log_confirmed, batch=True),
     Subscription(OrderCancelled, "products", "products.take_back", take_back, batch=True),

@@ -8,13 +8,19 @@ from bulkhead.apps.commerce.orders.checkout.service import expire_orders, list_h
 from bulkhead.apps.commerce.orders.refunds.service import list_due_refunds
 from bulkhead.apps.commerce.products.inventory.service import expire_stock, list_expired
 from bulkhead.apps.commerce.routes import refund_payment
+from bulkhead.apps.commerce.topology import TOPOLOGY
+from bulkhead.capabilities.identity import tidy
 from bulkhead.engine.application import Job
 from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.references.deletion import announce_deletions
+from bulkhead.engine.references.sweep import SweepLimits, sweep_reference
 
 if TYPE_CHECKING:
     from bulkhead.engine.system import System
 
 BATCH_MAX = 200
+SWEEP_LIMITS = SweepLimits(rows_per_s=20_000, rows_max=200_000)
+"""Gentle: a sweep in the background takes a few minutes for what a command does in seconds."""
 
 
 async def end_unpaid_orders(system: System) -> int:
@@ -50,8 +56,31 @@ async def carry_out_refunds(system: System) -> int:
     return len(due)
 
 
+async def tidy_identities(system: System) -> None:
+    """Forget sessions, codes and mails that are over."""
+    assert system.application.people is not None, "this application has users"
+    await tidy(system.application.people(system))
+
+
+async def sweep_references(system: System) -> int:
+    """Look for rows that refer to nothing; a sweep that was interrupted goes on."""
+    orphans = 0
+    for reference in TOPOLOGY.references:
+        report = await sweep_reference(system.router, TOPOLOGY, reference, limits=SWEEP_LIMITS)
+        orphans += report.orphans
+    return orphans
+
+
+async def tell_of_deletions(system: System) -> int:
+    """Let the other databases know of deleted rows that they refer to."""
+    return await announce_deletions(system.router, TOPOLOGY)
+
+
 JOBS = (
     Job("end_unpaid_orders", 5.0, end_unpaid_orders),
     Job("free_forgotten_stock", 15.0, free_forgotten_stock),
     Job("carry_out_refunds", 5.0, carry_out_refunds),
+    Job("tell_of_deletions", 2.0, tell_of_deletions),
+    Job("tidy_identities", 600.0, tidy_identities),
+    Job("sweep_references", 900.0, sweep_references),
 )

@@ -56,6 +56,7 @@ class Transaction:
         "_after",
         "_connection",
         "_failed",
+        "_lost",
         "_tail",
         "_timeout_s",
         "claims",
@@ -77,6 +78,7 @@ class Transaction:
         self._tail: list[str] = []
         self._after: list[Callable[[], None]] = []
         self._failed = False
+        self._lost = False
         self.database = database
         self.claims = claims
         self.events = events
@@ -154,6 +156,9 @@ class Transaction:
 
     def _fail(self, error: Exception) -> BulkheadError:
         self._failed = True
+        # Only a loss of this connection counts against this database, whatever else the block
+        # raises: the cause of its failure may be another database.
+        self._lost = self._lost or is_connection_loss(error)
         return translate(error)
 
 
@@ -186,7 +191,7 @@ class Savepoint:
             return
         del tx._tail[self._tail :]
         del tx._after[self._after :]
-        if error is not None and is_connection_loss(error):
+        if tx._lost:
             return
         await tx.execute("rollback to savepoint bulkhead; release savepoint bulkhead")
         tx._failed = self._failed
@@ -232,7 +237,7 @@ class TransactionBlock:
                 begin_text(self._claims, read_only=self._read_only), timeout=self._timeout_s
             )
         except BaseException as error:
-            self._give_back(lease, usable=False, error=error)
+            self._give_back(lease, usable=False, lost=is_connection_loss(error))
             if isinstance(error, Exception):
                 raise translate(error) from error
             raise
@@ -264,7 +269,7 @@ class TransactionBlock:
             await lease.connection.execute(text, timeout=self._timeout_s)
         except BaseException as error:
             lost = is_connection_loss(error)
-            self._give_back(lease, usable=False, error=error)
+            self._give_back(lease, usable=False, lost=lost)
             if lost and not self._read_only:
                 raise CommitUnknown(database=self._database) from error
             if isinstance(error, Exception):
@@ -276,21 +281,21 @@ class TransactionBlock:
 
     async def _roll_back(self, cause: BaseException | None) -> None:
         lease = self._lease
-        if isinstance(cause, asyncio.CancelledError) or (cause and is_connection_loss(cause)):
-            self._give_back(lease, usable=False, error=cause)
+        if self._tx._lost or isinstance(cause, asyncio.CancelledError):
+            self._give_back(lease, usable=False, lost=self._tx._lost)
             return
         try:
             await lease.connection.execute("rollback" + _WIPE, timeout=self._timeout_s)
         except BaseException as error:
-            self._give_back(lease, usable=False, error=error)
+            self._give_back(lease, usable=False, lost=is_connection_loss(error))
             if not isinstance(error, Exception):
                 raise
         else:
             self._give_back(lease, usable=True)
 
-    def _give_back(self, lease: Lease, *, usable: bool, error: BaseException | None = None) -> None:
+    def _give_back(self, lease: Lease, *, usable: bool, lost: bool = False) -> None:
         breaker = self._pool.breaker
-        if error is not None and is_connection_loss(error):
+        if lost:
             breaker.failed()
         elif usable:
             breaker.succeeded()

@@ -1,15 +1,15 @@
 """Every migration of the shop leads back where it came from, and what they make is sound."""
 
 import pytest
-from tests.integration.apps.commerce.schema_shop import IDENTITY
 
+from bulkhead.apps.commerce.application import APPLICATION
 from bulkhead.apps.commerce.topology import TOPOLOGY
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Login
 from bulkhead.engine.migrations.apply import apply
-from bulkhead.engine.migrations.files import load_migrations
 from bulkhead.engine.migrations.verify import prove
 from bulkhead.engine.schema.lint.findings import lint
 from bulkhead.engine.schema.lint.rules import Level
+from bulkhead.engine.system import migration_sets
 from bulkhead.engine.testing import TestServers
 
 NAMES = [database.name for database in TOPOLOGY.databases]
@@ -25,9 +25,8 @@ async def test_each_migration_can_be_taken_back_and_leaves_nothing_to_complain_o
     await driver.ensure_database(spec)
     connection = await driver.connect(spec, Login.ADMIN, timeout_s=10)
     try:
-        if name == "users":
-            await apply(connection, spec, [load_migrations("identity", IDENTITY)])
-        migrations = load_migrations("commerce", database.migrations)
+        *before, migrations = migration_sets(APPLICATION, name)
+        await apply(connection, spec, before)
         assert len(await prove(connection, spec, [migrations])) == migrations.latest
         findings = await lint(connection, None if name == "users" else database)
         errors = [finding.cache_key for finding in findings if finding.level is Level.ERROR]
