@@ -7,7 +7,6 @@ the code says.
 import importlib
 import pkgutil
 import sys
-from http import HTTPStatus
 from itertools import groupby
 from pathlib import Path
 
@@ -53,7 +52,7 @@ def render_page(errors: list[type[BulkheadError]]) -> str:
     """Render the page: a section for each status, in it one for each code."""
     parts = [HEAD]
     for status, members in groupby(errors, key=lambda error: error.status):
-        parts.append(f"## {status} {HTTPStatus(status).phrase}\n")
+        parts.append(f"## Status {status}\n")
         parts += [_render_error(error) for error in members]
     return "\n".join(parts)
 
