@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +133,7 @@ def open_identity(  # noqa: PLR0913
         autoconfirm=settings.autoconfirm,
         trusted_proxies=settings.trusted_proxies,
         tokens=AccessTokens(keyring, issuer, own.token_ttl_s),
-        passwords=Passwords(own.password_cost),
+        passwords=Passwords(own.password_cost, parallel=max(2, (os.cpu_count() or 2) // 2)),
         mailer=Mailer(users, carrier_for(settings.smtp)),
         on_signed_up=on_signed_up,
         on_confirmed=on_confirmed,

@@ -54,7 +54,7 @@ class InboxClosed(Forbidden):
 
 
 def inbox_routes(identity: Identity) -> APIRouter:
-    """`/{application}/inbox`: a page, or JSON for whoever accepts it; `?to=` picks a recipient."""
+    """`/inbox`: a page, or JSON for whoever accepts it; `?to=` picks a recipient."""
     router = APIRouter(tags=["inbox"])
 
     async def show_inbox(request: Request) -> Response:

@@ -70,7 +70,6 @@ def identity_routes(identity: Identity) -> APIRouter:
     To be mounted under `/{application}`, which is where the links in the mail lead.
     """
     router = APIRouter(tags=["auth"])
-    prefix = "/auth/v1"
     endpoints: tuple[tuple[str, str, Endpoint], ...] = (
         ("GET", "/health", get_health),
         ("GET", "/settings", get_settings),
@@ -87,7 +86,7 @@ def identity_routes(identity: Identity) -> APIRouter:
     )
     for method, path, endpoint in endpoints:
         router.add_api_route(
-            prefix + path,
+            f"/auth/v1{path}",
             _answering(identity, endpoint),
             methods=[method],
             name=endpoint.__name__,
@@ -270,7 +269,7 @@ def _answering(identity: Identity, endpoint: Endpoint) -> Callable[[Request], Aw
         try:
             return await endpoint(identity, request)
         except BulkheadError as error:
-            if error.status >= 500:  # noqa: PLR2004
+            if error.status >= BulkheadError.status:
                 log.warning("%s %s: %s", request.method, request.url.path, error)
             version = request.headers.get(API_VERSION_HEADER)
             said = render_error(error, version, grant=endpoint is post_token)

@@ -103,7 +103,8 @@ async def _create_or_renew(
             await identity.on_signed_up(tx, user)
         return user
     user = await find_user_by_email(tx, email)
-    if user is None:
+    # Without confirmation, renewing would hand an account that somebody else prepared to anybody.
+    if user is None or identity.autoconfirm:
         return None
     await lock_user(tx, user.id)
     user = await get_user(tx, user.id)

@@ -138,7 +138,7 @@ def render_error(
     A refused `grant` is a bad request, whatever it was refused for (RFC 6749, section 5.2).
     """
     wording = _wording(error)
-    failed = type(error).status >= 500 and wording.text is None and wording.code is None  # noqa: PLR2004
+    failed = error.status >= BulkheadError.status and wording == Wording()
     status = wording.status or error.status
     if grant and status in _REFUSALS:
         status = BodyInvalid.status
@@ -193,9 +193,10 @@ def redirect_values(tokens: Tokens, type_: str) -> dict[str, str]:
 
 def redirect_error_values(answer: ErrorAnswer) -> dict[str, str]:
     """What a page is told when a link was refused."""
-    names = {400: "invalid_request", 401: "unauthorized_client", 403: "access_denied"}
+    names = {400: "invalid_request", 401: "unauthorized_client"}
+    failed = answer.status >= BulkheadError.status
     return {
-        "error": names.get(answer.status, "server_error"),
+        "error": "server_error" if failed else names.get(answer.status, "access_denied"),
         "error_code": answer.code,
         "error_description": answer.message,
     }

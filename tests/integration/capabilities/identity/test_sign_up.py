@@ -10,7 +10,7 @@ from tests.integration.capabilities.identity.club import (
     together,
 )
 
-from bulkhead.capabilities.identity import IdentitySettings, UserRow
+from bulkhead.capabilities.identity import IdentitySettings, UserRow, create_user
 from bulkhead.engine.connections.transaction import Transaction
 from bulkhead.engine.errors import Conflict
 from bulkhead.engine.system import System
@@ -124,6 +124,22 @@ async def test_with_autoconfirm_an_address_with_an_account_is_refused(open_door:
     assert answer.status_code == 422
     assert answer.headers["x-sb-error-code"] == "user_already_exists"
     assert answer.json()["msg"] == "User already registered"
+
+
+async def test_with_autoconfirm_nobody_takes_over_an_account_that_was_prepared(
+    open_door: Club,
+) -> None:
+    await create_user(
+        open_door.identity,
+        email="boss@example.com",
+        password=PASSWORD,
+        app_metadata={"role": "admin"},
+        confirmed=False,
+    )
+    answer = await open_door.browser.sign_up("boss@example.com", password="the attacker's")
+    assert answer.status_code == 422
+    stolen = await open_door.browser.sign_in("boss@example.com", "the attacker's")
+    assert stolen.status_code == 400
 
 
 async def test_until_the_address_is_confirmed_the_latest_sign_up_counts(club: Club) -> None:

@@ -1,0 +1,156 @@
+"""What the API says without asking the database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import httpx
+import jwt
+import pytest
+from fastapi import FastAPI
+
+from bulkhead.capabilities.identity import (
+    Identity,
+    IdentitySettings,
+    identity_routes,
+    open_identity,
+)
+from bulkhead.capabilities.identity.wire import BODY_BYTES_MAX
+from bulkhead.engine.connections.database import OpenDatabase
+from bulkhead.engine.settings import Settings, Smtp
+
+PREFIX = "/shop/auth/v1"
+
+
+def open_shop(home: Path, **settings: object) -> Identity:
+    nothing = cast("OpenDatabase", None)
+    own = IdentitySettings(sign_up_enabled=False)
+    return open_identity(
+        "shop",
+        nothing,
+        Settings(home=home, **settings),  # type: ignore[arg-type]
+        identity_settings=own,
+    )
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> Identity:
+    return open_shop(tmp_path)
+
+
+@pytest.fixture
+def browser(identity: Identity) -> httpx.AsyncClient:
+    app = FastAPI()
+    app.include_router(identity_routes(identity), prefix="/shop")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1")
+
+
+async def test_health_names_the_api(browser: httpx.AsyncClient) -> None:
+    answer = await browser.get(f"{PREFIX}/health")
+    assert answer.status_code == 200
+    assert answer.json()["name"] == "GoTrue"
+    assert {"version", "description"} < set(answer.json())
+
+
+async def test_settings_say_how_one_signs_in(browser: httpx.AsyncClient) -> None:
+    said = (await browser.get(f"{PREFIX}/settings")).json()
+    enabled = [name for name, on in said.pop("external").items() if on]
+    assert enabled == ["email"]
+    assert said == {
+        "disable_signup": True,
+        "mailer_autoconfirm": False,
+        "phone_autoconfirm": False,
+        "sms_provider": "",
+        "saml_enabled": False,
+    }
+
+
+async def test_the_keys_are_published(browser: httpx.AsyncClient, identity: Identity) -> None:
+    answer = await browser.get(f"{PREFIX}/.well-known/jwks.json")
+    assert answer.headers["cache-control"] == "public, max-age=600"
+    keys = jwt.PyJWKSet.from_dict(answer.json()).keys
+    assert [key.key_id for key in keys] == [key.kid for key in identity.tokens.keyring.keys.keys]
+    assert '"d"' not in answer.text
+
+
+@pytest.mark.parametrize("grant", ["", "?grant_type=", "?grant_type=pkce", "?grant_type=sudo"])
+async def test_an_unknown_grant_is_refused(browser: httpx.AsyncClient, grant: str) -> None:
+    answer = await browser.post(f"{PREFIX}/token{grant}", json={})
+    assert answer.status_code == 400
+    assert answer.json() == {
+        "code": 400,
+        "error_code": "invalid_credentials",
+        "msg": "unsupported_grant_type",
+    }
+
+
+async def test_the_api_version_is_echoed(browser: httpx.AsyncClient) -> None:
+    headers = {"x-supabase-api-version": "2024-01-01"}
+    answer = await browser.post(f"{PREFIX}/token", json={}, headers=headers)
+    assert answer.json() == {"code": "invalid_credentials", "message": "unsupported_grant_type"}
+    assert answer.headers["x-supabase-api-version"] == "2024-01-01"
+    assert answer.headers["x-sb-error-code"] == "invalid_credentials"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({}, "Anonymous sign-ins are disabled"),
+        ({"email": "ada@example.com"}, "Signup requires a valid password"),
+        ({"phone": "+4912345", "password": "x"}, "Phone signups are disabled"),
+    ],
+)
+async def test_a_sign_up_needs_address_and_password(
+    browser: httpx.AsyncClient, body: dict[str, str], message: str
+) -> None:
+    answer = await browser.post(f"{PREFIX}/signup", json=body)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "validation_failed")
+    assert answer.json()["msg"] == message
+
+
+async def test_a_body_that_is_too_large_is_not_read_to_its_end(browser: httpx.AsyncClient) -> None:
+    answer = await browser.post(f"{PREFIX}/signup", content=b" " * (BODY_BYTES_MAX + 1))
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "bad_json")
+
+
+async def test_nothing_is_kept_by_caches_on_the_way(browser: httpx.AsyncClient) -> None:
+    for path in ("/user", "/settings"):
+        answer = await browser.get(f"{PREFIX}{path}")
+        assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("", 400), ("?type=signup", 400), ("?token=x", 400)],
+)
+async def test_a_link_without_its_parts_is_refused(
+    browser: httpx.AsyncClient, query: str, status: int
+) -> None:
+    answer = await browser.get(f"{PREFIX}/verify{query}")
+    assert (answer.status_code, answer.json()["error_code"]) == (status, "validation_failed")
+
+
+async def test_a_link_of_an_unknown_type_leads_to_an_explanation(
+    browser: httpx.AsyncClient,
+) -> None:
+    answer = await browser.get(f"{PREFIX}/verify?type=passport&token=x")
+    assert answer.status_code == 303
+    assert "error_code=validation_failed" in answer.headers["location"]
+
+
+def test_the_api_describes_itself(identity: Identity) -> None:
+    app = FastAPI()
+    app.include_router(identity_routes(identity), prefix="/shop")
+    paths = app.openapi()["paths"]
+    assert f"{PREFIX}/signup" in paths
+    assert paths[f"{PREFIX}/signup"]["post"]["description"] == "Sign up."
+
+
+@pytest.mark.parametrize(("smtp", "there"), [(None, True), (Smtp("mail.example.com"), False)])
+def test_only_without_a_mail_server_there_is_an_inbox(
+    tmp_path: Path, smtp: Smtp | None, *, there: bool
+) -> None:
+    app = FastAPI()
+    app.include_router(identity_routes(open_shop(tmp_path, smtp=smtp)), prefix="/shop")
+    assert ("/shop/inbox" in app.openapi()["paths"]) is there
