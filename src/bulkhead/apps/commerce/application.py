@@ -14,9 +14,13 @@ from bulkhead.apps.commerce.jobs import JOBS
 from bulkhead.apps.commerce.orders.history.routes import routes as history_routes
 from bulkhead.apps.commerce.orders.pricing.model import PriceRules
 from bulkhead.apps.commerce.orders.webhooks.service import receive_event
+from bulkhead.apps.commerce.products.cart.routes import routes as cart_routes
+from bulkhead.apps.commerce.products.catalogue.routes import routes as catalogue_routes
+from bulkhead.apps.commerce.products.search.routes import routes as search_routes
 from bulkhead.apps.commerce.routes import Checkout, refund_payment, webhook_routes
 from bulkhead.apps.commerce.routes import routes as checkout_routes
 from bulkhead.apps.commerce.sagas import build_sagas
+from bulkhead.apps.commerce.sample import load_sample
 from bulkhead.apps.commerce.topology import TOPOLOGY
 from bulkhead.capabilities.identity import (
     Identity,
@@ -25,6 +29,7 @@ from bulkhead.capabilities.identity import (
     deliver_mail,
     identity_migrations,
     identity_routes,
+    maybe_user,
     open_identity,
 )
 from bulkhead.capabilities.payments.local import LocalProvider
@@ -85,9 +90,13 @@ def mount(system: System) -> Mounted:
             await refund_payment(system.sagas, receipt.refund_id)
         return receipt.outcome
 
+    browsing = maybe_user(people)
     return Mounted(
         routers=(
             identity_routes(people),
+            catalogue_routes(system.database("products"), browsing),
+            search_routes(system.database("products"), browsing),
+            cart_routes(system.database("products"), signed_in),
             checkout_routes(checkout, signed_in),
             history_routes(system.database("orders"), signed_in),
             webhook_routes(outside.payments, receive),
@@ -136,4 +145,5 @@ APPLICATION = Application(
     migrations=(identity_migrations("users"),),
     people=people_of,
     mount=mount,
+    load_sample=load_sample,
 )
