@@ -260,7 +260,12 @@ def _charge_reply(charge: ChargeResult | Charge, attempt: dict[str, Any]) -> Rep
 def _report(item: StepItem) -> dict[str, Any]:
     """What the charge's outcome says to the orders database."""
     charge = item.outputs["charge"]
-    report = {"order_id": _order_id(item), "attempt_no": _attempt(item)["attempt_no"]}
+    report: dict[str, Any] = {
+        "order_id": _order_id(item),
+        "attempt_no": _attempt(item)["attempt_no"],
+    }
+    if "items" in item.input:
+        report["variants"] = [line["variant_id"] for line in item.input["items"]]
     if "refused" in charge:
         details = charge["refused"].get("details", {})
         return {**report, "outcome": "declined", "decline_code": details.get("decline_code")}

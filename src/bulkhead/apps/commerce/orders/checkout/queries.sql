@@ -34,16 +34,12 @@ set state = 'voided', settled_at = now()
 where order_id = any($1::uuid[])
   and state in ('started', 'unknown')
 
--- name: list_confirmed
--- What the rest of the application is told about orders that were paid for.
-select o.id, o.user_id, o.order_number, o.total, o.currency,
-  (
-    select array_agg(i.variant_id order by i.variant_id)
-    from public.order_items i
-    where i.order_id = o.id
-  ) as variants
-from public.orders o
-where o.id = any($1::uuid[])
+-- name: list_variants
+-- The variants of orders.
+select order_id, array_agg(distinct variant_id) as variants
+from public.order_items
+where order_id = any($1::uuid[])
+group by order_id
 
 -- name: list_cancelled
 -- What the rest of the application is told about orders that ended unsent.

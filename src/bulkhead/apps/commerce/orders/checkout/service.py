@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 QUERIES = load_queries(__package__)
 
 Report = Mapping[str, Any]
-"""What a provider says about an attempt, as `private.settle_orders` takes it."""
+"""What a provider says about an attempt, as `private.settle_orders` takes it; `variants` may name
+those of the order where the caller knows them."""
 
 
 class PaymentNotPossible(Conflict):
@@ -80,8 +82,7 @@ async def settle_orders(tx: Transaction, reports: Sequence[Report]) -> list[dict
         for r in reports
     ]
     changed = [result for result in results if result["changed"]]
-    confirmed = [UUID(r["order_id"]) for r in changed if r["attempt_state"] == "succeeded"]
-    await _tell_confirmed(tx, confirmed)
+    await _tell_confirmed(tx, [r for r in changed if r["attempt_state"] == "succeeded"], reports)
     given_up = [
         UUID(r["order_id"])
         for r in changed
@@ -127,20 +128,26 @@ async def list_holding(db: Transaction, orders: Sequence[UUID]) -> set[UUID]:
     return {row["id"] for row in await db.fetch(QUERIES.list_holding, list(orders))}
 
 
-async def _tell_confirmed(tx: Transaction, orders: Sequence[UUID]) -> None:
-    if not orders:
-        return
-    rows = await tx.fetch(QUERIES.list_confirmed, list(orders))
+async def _tell_confirmed(
+    tx: Transaction, settled: Sequence[Mapping[str, Any]], reports: Sequence[Report]
+) -> None:
+    """Publish what was confirmed; a report from the checkout names the variants, others do not."""
+    variants = {r["order_id"]: r["variants"] for r in reports if "variants" in r}
+    unknown = [UUID(r["order_id"]) for r in settled if r["order_id"] not in variants]
+    if unknown:
+        rows = await tx.fetch(QUERIES.list_variants, unknown)
+        variants |= {str(row["order_id"]): row["variants"] for row in rows}
     events = [
         OrderConfirmed(
-            order_id=row["id"],
-            user_id=row["user_id"],
-            order_number=row["order_number"],
-            total=row["total"],
-            currency=row["currency"],
-            variants=tuple(row["variants"]),
+            order_id=UUID(each["order_id"]),
+            user_id=UUID(each["user_id"]),
+            order_number=each["order_number"],
+            total=Decimal(each["total"]),
+            currency=each["currency"],
+            variants=tuple(variants[each["order_id"]]),
         )
-        for row in rows
+        for each in settled
+        if each["state"] == "confirmed"
     ]
     publish_all(tx, events)
 
