@@ -132,11 +132,15 @@ async def _tell_confirmed(
     tx: Transaction, settled: Sequence[Mapping[str, Any]], reports: Sequence[Report]
 ) -> None:
     """Publish what was confirmed; a report from the checkout names the variants, others do not."""
-    variants = {r["order_id"]: r["variants"] for r in reports if "variants" in r}
+    variants = {
+        r["order_id"]: [UUID(variant) for variant in r["variants"]]
+        for r in reports
+        if "variants" in r
+    }
     unknown = [UUID(r["order_id"]) for r in settled if r["order_id"] not in variants]
     if unknown:
         rows = await tx.fetch(QUERIES.list_variants, unknown)
-        variants |= {str(row["order_id"]): row["variants"] for row in rows}
+        variants |= {str(row["order_id"]): list(row["variants"]) for row in rows}
     events = [
         OrderConfirmed(
             order_id=UUID(each["order_id"]),

@@ -5,58 +5,60 @@
 with page as materialized (
   {page}
 )
-select json_build_object(
-  'items', coalesce(({cards}), '[]'),
-  'next_cursor', (
-    select translate(
-      encode(convert_to(json_build_array(:sort::text, g.sort_key, g.product_id)::text, 'UTF8'),
-        'base64'),
-      e'+/=\n', '-_')
-    from page g
-    where g.place = :limit
-      and exists (select 1 from page f where f.place > :limit)
-  )
-)::text
+select row_to_json(b)::text
+from (
+  select coalesce(({cards}), '[]') as items, (
+      select translate(
+        encode(convert_to(json_build_array(:sort::text, g.sort_key, g.product_id)::text, 'UTF8'),
+          'base64'),
+        e'+/=\n', '-_')
+      from page g
+      where g.place = {limit}
+        and exists (select 1 from page f where f.place > {limit})
+    ) as next_cursor
+) b
 
 -- name: cards
 -- The products of a page, each with its variants, prices, stock and first image.
-select json_agg(json_build_object(
-    'id', p.id,
-    'slug', p.slug,
-    'title', p.title,
-    'brand', p.brand,
-    'category_id', p.category_id,
-    'price_min', v.price_min::text,
-    'price_max', v.price_max::text,
-    'currency', v.currency,
-    'in_stock', v.in_stock,
-    'rating', json_build_object('count', p.rating_count,
-      'average', round(p.rating_sum::numeric / nullif(p.rating_count, 0), 2)),
-    'image', (
-      select json_build_object('url', i.url, 'alt', i.alt, 'width', i.width, 'height', i.height)
-      from public.product_images i
-      where i.product_id = p.id
-      order by i.position, i.id
-      limit 1
-    ),
-    'variants', v.variants{more}
-  ) order by g.place)
-from page g
-join public.products p on p.id = g.product_id
-cross join lateral (
-  select min(r.price) as price_min, max(r.price) as price_max, min(r.currency) as currency,
-    coalesce(bool_or(k.available > 0), false) as in_stock,
-    coalesce(json_agg(json_build_object(
-      'id', r.id, 'sku', r.sku, 'title', r.title, 'options', r.options, 'price', r.price::text,
-      'compare_at_price', r.compare_at_price::text, 'currency', r.currency,
-      'available', coalesce(k.available, 0)
-    ) order by r.position, r.id), '[]') as variants
-  from public.product_variants r
-  left join public.stock k on k.variant_id = r.id
-  where r.product_id = p.id
-    and r.archived_at is null
-) v
-where g.place <= :limit
+select json_agg(c)
+from (
+  select p.id, p.slug, p.title, p.brand, p.category_id, v.price_min::text, v.price_max::text,
+    v.currency, v.in_stock, (
+      select row_to_json(r)
+      from (
+        select p.rating_count as count,
+          round(p.rating_sum::numeric / nullif(p.rating_count, 0), 2) as average
+      ) r
+    ) as rating, (
+      select row_to_json(i)
+      from (
+        select i.url, i.alt, i.width, i.height
+        from public.product_images i
+        where i.product_id = p.id
+        order by i.position, i.id
+        limit 1
+      ) i
+    ) as image,
+    coalesce(v.variants, '[]') as variants{more}
+  from page g
+  join public.products p on p.id = g.product_id
+  cross join lateral (
+    select min(r.price::numeric) as price_min, max(r.price::numeric) as price_max,
+      min(r.currency) as currency, coalesce(bool_or(r.available > 0), false) as in_stock,
+      json_agg(r) as variants
+    from (
+      select r.id, r.sku, r.title, r.options, r.price::text, r.compare_at_price::text, r.currency,
+        coalesce(k.available, 0) as available
+      from public.product_variants r
+      left join public.stock k on k.variant_id = r.id
+      where r.product_id = p.id
+        and r.archived_at is null
+      order by r.position, r.id
+    ) r
+  ) v
+  where g.place <= {limit}
+  order by g.place
+) c
 
 -- name: page_newest
 -- What was added last comes first.
@@ -66,7 +68,7 @@ from public.product_search s
 where (s.listed_at, s.product_id) < (:after::timestamptz, :after_id::uuid)
   {filters}
 order by s.listed_at desc, s.product_id desc
-limit :limit::integer + 1
+limit {limit} + 1
 
 -- name: page_price
 -- The cheapest comes first.
@@ -76,7 +78,7 @@ from public.product_search s
 where (s.price_min, s.product_id) > (:after::numeric, :after_id::uuid)
   {filters}
 order by s.price_min, s.product_id
-limit :limit::integer + 1
+limit {limit} + 1
 
 -- name: page_price_desc
 -- The dearest comes first.
@@ -86,7 +88,7 @@ from public.product_search s
 where (s.price_min, s.product_id) < (:after::numeric, :after_id::uuid)
   {filters}
 order by s.price_min desc, s.product_id desc
-limit :limit::integer + 1
+limit {limit} + 1
 
 -- name: page_name
 -- In the order of the alphabet.
@@ -96,7 +98,7 @@ from public.product_search s
 where (s.title_key, s.product_id) > (:after::text, :after_id::uuid)
   {filters}
 order by s.title_key, s.product_id
-limit :limit::integer + 1
+limit {limit} + 1
 
 -- name: page_rating
 -- What customers like best comes first.
@@ -106,7 +108,7 @@ from public.product_search s
 where (s.rating, s.product_id) < (:after::double precision, :after_id::uuid)
   {filters}
 order by s.rating desc, s.product_id desc
-limit :limit::integer + 1
+limit {limit} + 1
 
 -- name: page_position
 -- In the order of the collection.
@@ -119,7 +121,7 @@ where o.slug = :collection::text
   and (m.position, s.product_id) > (:after::bigint, :after_id::uuid)
   {filters}
 order by m.position, s.product_id
-limit :limit::integer + 1
+limit {limit} + 1
 
 -- name: only_category
 -- Filed in a category, given by slug or id, or anywhere below it.

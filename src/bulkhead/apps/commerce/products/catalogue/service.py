@@ -88,11 +88,10 @@ def card_text(more: str = "") -> str:
 
 async def list_products(db: Transaction, listing: Listing) -> str:
     """One page as JSON: `items` and the `next_cursor`, which is null on the last page."""
-    statement = _listing_statement(listing.sort, listing.filters.shape())
+    statement = _listing_statement(listing.sort, listing.limit, listing.filters.shape())
     values = {
         **listing.filters.parameters(),
         "sort": listing.sort.value,
-        "limit": listing.limit,
         "after": listing.after.key,
         "after_id": listing.after.product_id,
     }
@@ -143,11 +142,17 @@ async def get_collection(db: Transaction, slug: str) -> str:
 
 
 @lru_cache(maxsize=SHAPES_MAX)
-def _listing_statement(sort: Sort, shape: tuple[str, ...]) -> Statement:
+def _listing_statement(sort: Sort, limit: int, shape: tuple[str, ...]) -> Statement:
+    # The limit is part of the text: with a parameter in its place PostgreSQL expects so many rows
+    # that it plans anew each time, which takes longer than the statement.
     # The order of a collection names the collection itself.
     needed = tuple(name for name in shape if sort is not Sort.POSITION or name != "collection")
     return compose(
-        QUERIES.list_products, page=_PAGES[sort], cards=card_text(), filters=filter_text(needed)
+        QUERIES.list_products,
+        page=_PAGES[sort],
+        cards=card_text(),
+        filters=filter_text(needed),
+        limit=str(limit),
     )
 
 

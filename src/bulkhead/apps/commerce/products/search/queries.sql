@@ -3,20 +3,17 @@
 -- name: search_products
 -- One page of what was found, as the JSON body of the answer.
 with {found}, page as materialized (
-  select h.product_id, row_number() over (order by {order}) - :offset as place
+  select h.product_id, row_number() over (order by {order}) - :offset::integer as place
   from hits h
   order by place
-  limit :limit::integer offset :offset::integer
+  limit {limit} offset :offset
 )
-select json_build_object(
-  'query', :text::text,
-  'corrected', {corrected},
-  'total', (select count(*) from hits),
-  'limit', :limit,
-  'offset', :offset,
-  'items', coalesce(({cards}), '[]'),
-  'facets', {facets}
-)::text
+select row_to_json(b)::text
+from (
+  select :text::text as query, {corrected} as corrected, (select count(*) from hits) as total,
+    {limit} as "limit", :offset as "offset", coalesce(({cards}), '[]') as items,
+    {facets} as facets
+) b
 
 -- name: by_words
 -- What fits the words; when nothing does, what fits the words that come next to them.
@@ -31,7 +28,7 @@ asked as materialized (
   join public.product_search s on s.document @@ a.query
   where true
     {filters}
-  limit :found_max::integer
+  limit {found_max}
 ), corrected as materialized (
   select private.correct_words(:words::text[]) as words
   where not exists (select 1 from exact)
@@ -50,7 +47,7 @@ asked as materialized (
     join public.product_search s on s.document @@ a.query
     where true
       {filters}
-    limit :found_max::integer
+    limit {found_max}
   )
 )
 
@@ -61,7 +58,7 @@ hits as materialized (
   from public.product_search s
   where true
     {filters}
-  limit :found_max::integer
+  limit {found_max}
 )
 
 -- name: corrected
@@ -99,7 +96,7 @@ h.key desc, h.product_id desc
 -- name: highlight
 -- Title and description with the words that fit between <mark> and </mark>; the rest is escaped.
 ,
-    'highlight', (
+    (
       select json_build_object(
         'title', ts_headline(p.language::regconfig,
           replace(replace(replace(p.title, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), q.query,
@@ -112,7 +109,7 @@ h.key desc, h.product_id desc
       from (
         select coalesce((select query from spelt), (select query from asked)) as query
       ) q
-    )
+    ) as highlight
 
 -- name: facets
 -- How many of the found products each further filter would leave.

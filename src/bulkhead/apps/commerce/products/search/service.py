@@ -46,6 +46,7 @@ async def search_products(db: Transaction, search: Search) -> str:
     statement = _statement(
         search.text is not None,
         search.sort,
+        search.limit,
         search.filters.shape(),
         (search.facets, search.highlight),
     )
@@ -57,9 +58,7 @@ async def search_products(db: Transaction, search: Search) -> str:
         "head": head,
         "prefix": prefix,
         "words": search.words,
-        "limit": search.limit,
         "offset": search.offset,
-        "found_max": FOUND_MAX,
         "facet_max": FACET_VALUES_MAX,
         "price_borders": list(PRICE_BORDERS),
     }
@@ -71,6 +70,7 @@ async def search_products(db: Transaction, search: Search) -> str:
 def _statement(
     words: bool,  # noqa: FBT001 - part of the cache's key
     sort: SearchSort,
+    limit: int,
     shape: tuple[str, ...],
     extras: tuple[bool, bool],
 ) -> Statement:
@@ -79,9 +79,13 @@ def _statement(
     found: str = QUERIES.by_words if words else QUERIES.by_filters
     return compose(
         QUERIES.search_products,
-        found=found.replace("{key}", key).replace("{filters}", filter_text(shape)),
+        found=found,
+        key=key,
+        filters=filter_text(shape),
         order=order,
-        corrected=QUERIES.corrected if words else "null",
+        corrected=QUERIES.corrected if words else "null::text",
         cards=card_text(QUERIES.highlight if highlight else ""),
-        facets=QUERIES.facets if facets else "null",
+        facets=QUERIES.facets if facets else "null::json",
+        limit=str(limit),
+        found_max=str(FOUND_MAX),
     )
