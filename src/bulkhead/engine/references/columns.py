@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 QUERIES = load_queries(__package__, "columns.sql")
 
 Key = bytes | str
-"""A key as it travels: packed bytes for UUIDs and integers, else its text."""
+"""A key as it travels: some bytes for UUIDs and integers, else its text."""
+Packed = bytes | list[str]
+"""Many keys as they travel: one after the other, or a list of texts."""
 
 
 class ReferenceBroken(BulkheadError):
@@ -47,6 +49,17 @@ _PACKED = {
     KeyKind.UUID: "string_agg(uuid_send(key), '')",
     KeyKind.INTEGER: "string_agg(int8send(key), '')",
     KeyKind.TEXT: "array_agg(key::text)",
+}
+_UNPACKED = {
+    KeyKind.UUID: (
+        "select encode(substr($1::bytea, 1 + 16 * n, 16), 'hex')::uuid as key"
+        " from generate_series(0, length($1::bytea) / 16 - 1) as n"
+    ),
+    KeyKind.INTEGER: (
+        "select ('x' || encode(substr($1::bytea, 1 + 8 * n, 8), 'hex'))::bit(64)::bigint as key"
+        " from generate_series(0, length($1::bytea) / 8 - 1) as n"
+    ),
+    KeyKind.TEXT: "select unnest($1::text[])::{type} as key",
 }
 
 
@@ -74,7 +87,16 @@ class ColumnFacts:
         """An SQL aggregate that packs a page of `key` in the order in which it is read."""
         return _PACKED[self.kind]
 
-    def unpack(self, packed: bytes | Sequence[str] | None) -> Sequence[Key]:
+    @property
+    def unpacked(self) -> str:
+        """An SQL query that takes the page in `$1` apart again, as rows of `key`."""
+        return _UNPACKED[self.kind].format(type=self.type)
+
+    def last_of(self, packed: Packed) -> str:
+        """The last key of a page that is not empty, as text."""
+        return self.text(packed[-_WIDTHS[self.kind] :] if isinstance(packed, bytes) else packed[-1])
+
+    def unpack(self, packed: Packed | None) -> Sequence[Key]:
         """Take a page apart; None is an empty page."""
         if packed is None:
             return ()

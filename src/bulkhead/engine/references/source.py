@@ -8,14 +8,14 @@ sweep of hours keeps no snapshot that would hold back vacuum, and can go on from
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.connections.sql import identifier
-from bulkhead.engine.references.columns import ColumnFacts, Key
+from bulkhead.engine.references.columns import ColumnFacts, Packed
 from bulkhead.engine.references.referrers import Referrers, read_referrers
 
 if TYPE_CHECKING:
@@ -30,11 +30,16 @@ STATEMENT_S = 300
 """A page may take this long; counting a large table does."""
 
 
+ROWS_FACTOR = 10
+"""How much larger a page of rows is than a page of keys: its keys lie scattered over the target,
+so that looking up many of them at once costs less for each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Distinct keys from a stretch of the source, and where it begins and ends."""
 
-    keys: Sequence[Key]
+    packed: Packed
     rows: int
     after: str | None
     last: str
@@ -64,12 +69,15 @@ class Source:
         return count
 
     async def read_page(self, after: str | None, limit: int) -> Page | None:
-        """Read the keys that follow position `after`, at most `limit`; None at the end."""
+        """Read the keys that follow position `after`; None at the end.
+
+        At most `limit` keys, or those of some ROWS_FACTOR times as many rows.
+        """
         async with self.transaction(read_only=True) as tx:
             await tx.execute(QUERIES.prefer_indexes)
             if self.rows.column.indexed:
                 return await self._read_by_key(tx, after, limit)
-            return await self._read_by_row(tx, after, limit)
+            return await self._read_by_row(tx, after, limit * ROWS_FACTOR)
 
     async def count_of(self, keys: Collection[str], page: Page) -> int:
         """Count the rows of `page` that refer to any of `keys`."""
@@ -105,11 +113,10 @@ class Source:
             limit,
             *_given(after),
         )
-        keys = self.rows.column.unpack(row["keys"]) if row else ()
-        if row is None or not keys:
+        if row is None or row["keys"] is None:
             return None
-        last = json.dumps([self.rows.column.text(keys[-1])])
-        return Page(keys, row["rows"], after, last, ordered=True)
+        last = json.dumps([self.rows.column.last_of(row["keys"])])
+        return Page(row["keys"], row["rows"], after, last, ordered=True)
 
     async def _read_by_row(self, tx: Transaction, after: str | None, limit: int) -> Page | None:
         keys = self.rows.table.keys
@@ -128,8 +135,7 @@ class Source:
         )
         if row is None or not row["rows"]:
             return None
-        unpacked = self.rows.column.unpack(row["keys"])
-        return Page(unpacked, row["rows"], after, row["last"], ordered=False)
+        return Page(row["keys"], row["rows"], after, row["last"], ordered=False)
 
     def _after(self, after: str | None) -> str:
         return "true" if after is None else self._compare(">", 2)

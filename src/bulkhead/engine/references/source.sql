@@ -4,6 +4,7 @@ set local enable_seqscan = off;
 set local enable_sort = off;
 set local enable_hashagg = off;
 set local max_parallel_workers_per_gather = 0;
+set local work_mem = '64MB';
 set local statement_timeout = '300s'
 
 -- name: count_rows

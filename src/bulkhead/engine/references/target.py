@@ -8,7 +8,7 @@ wins where the target has many keys between two of the source's.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,11 +60,18 @@ class Target:
         to is either still there or has its tombstone.
         """
         async with self.transaction(read_only=True) as tx:
-            await tx.execute(SOURCE_QUERIES.prefer_indexes)
-            keys: Collection[Key] = page.keys
             if page.ordered:
-                keys = await self._narrow(tx, page, source)
-            return await self.look_up(tx, [source.text(key) for key in sorted(keys)])
+                await tx.execute(SOURCE_QUERIES.prefer_indexes)
+                keys = sorted(await self._narrow(tx, source, source.unpack(page.packed)))
+                return await self.look_up(tx, [source.text(key) for key in keys])
+            await tx.execute(QUERIES.plan_freely)
+            statement = QUERIES.missing_packed.format(
+                table=self.table.name,
+                column=identifier(self.column.name),
+                unpacked=source.unpacked,
+            )
+            missing = [row["key"] for row in await tx.fetch(statement, page.packed)]
+            return await self.look_up(tx, missing)
 
     async def look_up(self, tx: Transaction, keys: list[str]) -> Mapping[str, bool]:
         """Those of `keys` without a row, each with whether it has a tombstone."""
@@ -80,11 +87,13 @@ class Target:
         """A transaction in the target's database as the application itself."""
         return self.database.transaction(SERVICE, read_only=read_only, timeout_s=STATEMENT_S + 10)
 
-    async def _narrow(self, tx: Transaction, page: Page, source: ColumnFacts) -> set[Key]:
+    async def _narrow(
+        self, tx: Transaction, source: ColumnFacts, keys: Sequence[Key]
+    ) -> Collection[Key]:
         """Take away what the target's keys of the same range cover."""
-        left = set(page.keys)
-        limit = len(page.keys)
-        first, passed = source.text(page.keys[0]), 0
+        left = set(keys)
+        limit = len(keys)
+        first, last, passed = source.text(keys[0]), source.text(keys[-1]), 0
         statement = QUERIES.key_range
         while True:
             packed = await tx.fetchval(
@@ -96,13 +105,13 @@ class Target:
                 ),
                 limit,
                 first,
-                source.text(page.keys[-1]),
+                last,
             )
             found = self.column.unpack(packed)
             left.difference_update(found)
             if len(found) < limit:
                 return left
-            before, passed = passed, bisect_right(page.keys, found[-1])
+            before, passed = passed, bisect_right(keys, found[-1])
             if (passed - before) * DENSITY_MAX < len(found):
                 return left
             first, statement = self.column.text(found[-1]), QUERIES.key_range_after

@@ -30,3 +30,14 @@ select k.key,
   ) as tombstoned
 from unnest($1::text[]) as k (key)
 where not exists (select from {table} t where t.{column} = k.key::{type})
+
+-- name: plan_freely
+-- Room for a plan that looks up a large page at once.
+set local work_mem = '64MB';
+set local statement_timeout = '300s'
+
+-- name: missing_packed
+-- Those keys of a packed page that have no row.
+select k.key::text as key
+from ({unpacked}) as k
+where not exists (select from {table} t where t.{column} = k.key)

@@ -32,6 +32,7 @@ TOPOLOGY = Topology(
                 Table("lines"),
                 Table("gifts", key=("shelf", "slot")),
                 Table("labels"),
+                Table("drafts"),
                 Table("wishes"),
             ),
             HERE / "sales",

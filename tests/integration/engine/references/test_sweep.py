@@ -10,7 +10,7 @@ from tests.integration.engine.references.rows import (
     rows,
     run,
 )
-from tests.integration.engine.references.shop_application import CODES, GIFTS, LINES, NUMBERS
+from tests.integration.engine.references.shop_application import GIFTS, LINES, NUMBERS
 
 from bulkhead.engine import failpoints
 from bulkhead.engine.connections.router import Router
@@ -73,28 +73,32 @@ async def test_a_column_without_an_index_is_swept_by_rows(
     products = await add_products(router, 25)
     orphan = new_id()
     await add_gifts(router, [*products, orphan, *products, orphan])
-    report = await sweep_reference(router, topology, GIFTS, limits=SMALL)
+    report = await sweep_reference(router, topology, GIFTS, limits=SweepLimits(page_keys=1))
     assert (report.rows_checked, report.rows_total, report.orphans) == (52, 52, 2)
     found = await open_violations(router, GIFTS.name)
     assert [json.loads(source) for _, source in found] == [["shelf 1", "52"], ["shelf 2", "26"]]
 
 
+@pytest.mark.parametrize("table", ["labels", "drafts"])
 async def test_keys_of_text_and_of_different_integer_types_are_compared(
-    router: Router, topology: Topology
+    router: Router, topology: Topology, table: str
 ) -> None:
+    """`labels` has indexes on both columns, `drafts` has none."""
     await run(router, "catalog", "insert into public.codes values ('a'), ('Ä'), ('b b'), ('')")
     await run(router, "catalog", "insert into public.numbers values (-5), (0), (7), (2147483647)")
     await run(
         router,
         "sales",
-        "insert into public.labels values (1, 'a', -5), (2, 'Ä', 0), (3, 'b b', 7),"
+        f"insert into public.{table} values (1, 'a', -5), (2, 'Ä', 0), (3, 'b b', 7),"
         " (4, '', 2147483647), (5, 'A', -6), (6, 'b  b', 1)",
     )
-    for reference in (CODES, NUMBERS):
+    codes = Reference.declare(f"sales.{table}.code", to="catalog.codes.id")
+    numbers = Reference.declare(f"sales.{table}.number", to="catalog.numbers.id")
+    for reference in (codes, numbers):
         report = await sweep_reference(router, topology, reference, limits=SweepLimits(page_keys=2))
         assert (report.rows_checked, report.orphans) == (6, 2)
-    assert {key for key, _ in await open_violations(router, CODES.name)} == {"A", "b  b"}
-    assert {key for key, _ in await open_violations(router, NUMBERS.name)} == {"-6", "1"}
+    assert {key for key, _ in await open_violations(router, codes.name)} == {"A", "b  b"}
+    assert {key for key, _ in await open_violations(router, numbers.name)} == {"-6", "1"}
 
 
 async def test_only_rows_that_hold_the_reference_are_checked(
@@ -178,29 +182,33 @@ async def test_a_restart_forgets_how_far_the_last_sweep_had_come(
 
 
 async def test_a_sweep_in_another_order_begins_anew(router: Router, topology: Topology) -> None:
-    await add_gifts(router, await add_products(router, 10))
-    await sweep_reference(router, topology, GIFTS, limits=SweepLimits(page_keys=2, rows_max=4))
+    await add_gifts(router, await add_products(router, 30))
+    await sweep_reference(router, topology, GIFTS, limits=SweepLimits(page_keys=1, rows_max=4))
     await run(
         router,
         "sales",
         "update bulkhead.reference_sweeps set path = 'product_id', position = '[\"x\"]'",
     )
     report = await sweep_reference(router, topology, GIFTS)
-    assert (report.rows_checked, report.complete) == (10, True)
+    assert (report.rows_checked, report.complete) == (30, True)
 
 
 @pytest.mark.parametrize("point", [BEFORE_PAGE, AFTER_PAGE])
+@pytest.mark.parametrize("reference", [LINES, GIFTS], ids=["by key", "by row"])
 async def test_a_sweep_that_dies_counts_nothing_twice(
-    router: Router, topology: Topology, point: str
+    router: Router, topology: Topology, reference: Reference, point: str
 ) -> None:
     products = await add_products(router, 20)
-    await add_lines(router, [*products, *(new_id() for _ in range(20))])
+    referring = [*products, *(new_id() for _ in range(20))]
+    await add_lines(router, referring)
+    await add_gifts(router, referring)
+    limits = SweepLimits(page_keys=7 if reference is LINES else 1)
     failpoints.arm(point, after=2)
     with pytest.raises(failpoints.FailpointReached):
-        await sweep_reference(router, topology, LINES, limits=SMALL)
-    report = await sweep_reference(router, topology, LINES, limits=SMALL)
+        await sweep_reference(router, topology, reference, limits=limits)
+    report = await sweep_reference(router, topology, reference, limits=limits)
     assert (report.rows_checked, report.orphans, report.complete) == (40, 20, True)
-    assert len(await open_violations(router, LINES.name)) == 20
+    assert len(await open_violations(router, reference.name)) == 20
 
 
 async def test_a_sweep_whose_fence_is_gone_stops(router: Router, topology: Topology) -> None:

@@ -27,7 +27,14 @@ create table public.wishes (
 );
 create index wishes_product on public.wishes (product_id);
 
+create table public.drafts (
+  id integer primary key,
+  code text,
+  number integer
+);
+
 -- migrate:down
+drop table public.drafts;
 drop table public.wishes;
 drop table public.labels;
 drop table public.gifts;
