@@ -22,8 +22,8 @@ from (
 -- The products of a page, each with its variants, prices, stock and first image.
 select json_agg(c)
 from (
-  select p.id, p.slug, p.title, p.brand, p.category_id, v.price_min::text, v.price_max::text,
-    v.currency, v.in_stock, (
+  select p.id, p.slug, p.title, p.brand, p.category_id, s.price_min::text, s.price_max::text,
+    v.currency, s.in_stock, (
       select row_to_json(r)
       from (
         select p.rating_count as count,
@@ -41,11 +41,10 @@ from (
     ) as image,
     coalesce(v.variants, '[]') as variants{more}
   from page g
+  join public.product_search s on s.product_id = g.product_id
   join public.products p on p.id = g.product_id
   cross join lateral (
-    select min(r.price::numeric) as price_min, max(r.price::numeric) as price_max,
-      min(r.currency) as currency, coalesce(bool_or(r.available > 0), false) as in_stock,
-      json_agg(r) as variants
+    select min(r.currency) as currency, json_agg(r) as variants
     from (
       select r.id, r.sku, r.title, r.options, r.price::text, r.compare_at_price::text, r.currency,
         coalesce(k.available, 0) as available
