@@ -49,11 +49,11 @@ async def main(seconds: float) -> None:
             ) as system:
                 variants = await fill_catalogue(system)
                 tokens = await sign_up_customers(system)
-            print(f"{'carts':16}{'clients':>8}")  # noqa: T201
+            print(f"{'carts':16}{'clients':>8}")
             for carts, choice in (("random", variants), ("same two SKUs", variants[:2])):
                 for clients in (1, 8, 32):
                     result = await run_case(port, clients, seconds, tokens, choice)
-                    print(f"{carts:16}{clients:8d}  {result}")  # noqa: T201
+                    print(f"{carts:16}{clients:8d}  {result}")
         finally:
             server.terminate()
             await asyncio.to_thread(server.wait)

@@ -95,15 +95,14 @@ def open_psql(
     """Open psql on a database; what follows `--` is given to psql."""
     import subprocess
 
-    from bulkhead.engine.drivers.embedded import EmbeddedDriver
+    from bulkhead.engine.connections.admin import program_of, url_of
 
     async def work(system: System) -> int:
         import asyncio
         import os
 
-        driver = system.database(name).driver
-        program = str(driver.program("psql")) if isinstance(driver, EmbeddedDriver) else "psql"
-        command = [program, await _url(system, name, login), *arguments]
+        placed = system.database(name)
+        command = [program_of(placed, "psql"), url_of(placed, login), *arguments]
         # The logins have no rights of their own until they take on their role.
         options = f"-c role={ROLES[login]}" if login in ROLES else ""
         environment = {**os.environ, "PGOPTIONS": options}  # noqa: TID251 - psql's, not ours
@@ -114,10 +113,9 @@ def open_psql(
 
 
 async def _url(system: System, name: str, login: str) -> str:
-    from bulkhead.engine.drivers.protocol import Login
+    from bulkhead.engine.connections.admin import url_of
 
-    each = system.database(name)
-    return each.driver.url(each.spec, Login(login))
+    return url_of(system.database(name), login)
 
 
 async def _describe(each: OpenDatabase) -> dict[str, Any]:
@@ -148,10 +146,7 @@ async def _tables(each: OpenDatabase) -> list[dict[str, Any]]:
 
 async def _ask(each: OpenDatabase, query: str) -> list[dict[str, Any]]:
     """Ask as the administrator, who alone may see all of it."""
-    from bulkhead.engine.drivers.protocol import Login
+    from bulkhead.engine.connections.admin import administer
 
-    connection = await each.driver.connect(each.spec, Login.ADMIN, timeout_s=5.0)
-    try:
+    async with administer(each) as connection:
         return [dict(row) for row in await connection.fetch(query)]
-    finally:
-        await connection.close()

@@ -155,7 +155,7 @@ def verify_migrations(output: Output, *, application: str, database: str | None)
     """Compare each database with one freshly built from the files; exit code 7 on drift."""
     from dataclasses import replace
 
-    from bulkhead.engine.drivers.protocol import Login
+    from bulkhead.engine.connections.admin import administer
     from bulkhead.engine.ids import new_id
     from bulkhead.engine.migrations.verify import verify
 
@@ -164,11 +164,8 @@ def verify_migrations(output: Output, *, application: str, database: str | None)
         spec = replace(placement.spec, name=f"scratch_{new_id().hex[-12:]}")
         await driver.ensure_database(spec)
         try:
-            scratch = await driver.connect(spec, Login.ADMIN, timeout_s=10.0)
-            try:
+            async with administer(placement, spec) as scratch:
                 return placement.database, await verify(connection, scratch, spec, sets)
-            finally:
-                await scratch.close()
         finally:
             await driver.drop_database(spec)
 
@@ -207,8 +204,8 @@ def _on_each(
 ) -> list[Any]:
     """Run `work` on an administrator's connection to each database in deploy order."""
     from bulkhead.apps import load_application
+    from bulkhead.engine.connections.admin import administer
     from bulkhead.engine.connections.router import PlacementUnknown
-    from bulkhead.engine.drivers.protocol import Login
     from bulkhead.engine.system import migration_sets, place, started
 
     app = load_application(application)
@@ -224,14 +221,9 @@ def _on_each(
             for placement in chosen:
                 if ensure:
                     await placement.driver.ensure_database(placement.spec)
-                connection = await placement.driver.connect(
-                    placement.spec, Login.ADMIN, timeout_s=10.0
-                )
-                try:
-                    sets = migration_sets(app, placement.database)
+                sets = migration_sets(app, placement.database)
+                async with administer(placement) as connection:
                     results.append(await work(connection, placement, sets))
-                finally:
-                    await connection.close()
         return results
 
     return run(task())

@@ -28,7 +28,7 @@ def lint_policies(
     output: Output, *, application: str, database: str | None, mute: tuple[str, ...]
 ) -> int:
     """Look for holes in policies, grants, functions and roles; exit code 7 for an error."""
-    from bulkhead.engine.drivers.protocol import Login
+    from bulkhead.engine.connections.admin import administer
     from bulkhead.engine.schema.lint.findings import lint
 
     async def work(system: System) -> list[dict[str, Any]]:
@@ -37,11 +37,8 @@ def lint_policies(
             if database not in (None, each.name):
                 continue
             declared = system.application.topology.database(each.name)
-            connection = await each.driver.connect(each.spec, Login.ADMIN, timeout_s=10.0)
-            try:
+            async with administer(each) as connection:
                 found = await lint(connection, declared, muted=mute)
-            finally:
-                await connection.close()
             rows += [
                 {
                     "database": each.name,
@@ -73,17 +70,14 @@ def lint_policies(
 @click.pass_obj
 def explain_policies(output: Output, *, application: str, table: str, who: str) -> None:
     """Say which policies of TABLE apply to a user, and how many of its rows they may see."""
-    from bulkhead.engine.drivers.protocol import Login
+    from bulkhead.engine.connections.admin import administer
     from bulkhead.engine.schema.explain import explain
 
     async def work(system: System) -> Any:  # noqa: ANN401
         home = system.database(system.application.topology.home(table).name)
         claims = await _claims(system, who)
-        connection = await home.driver.connect(home.spec, Login.ADMIN, timeout_s=10.0)
-        try:
+        async with administer(home) as connection:
             return home.name, await explain(connection, table, claims)
-        finally:
-            await connection.close()
 
     name, found = run_opened(output, application, work)
     output.data({"database": name, **found.to_json()}, text=found.to_text())

@@ -75,7 +75,7 @@ def check_ids(output: Output, *, application: str, target: str, ids: tuple[str, 
 @click.option("--reason", help="Why orphans are ignored; recorded.")
 @click.option("--dry-run", is_flag=True, help="Only say what a repair would do.")
 @click.pass_obj
-def sweep(output: Output, *, application: str, **options: Any) -> int:  # noqa: ANN401
+def sweep(output: Output, /, *, application: str, **options: Any) -> int:  # noqa: ANN401
     """Check every row that refers to another database; repair what refers to nothing.
 
     Exit code 7 when orphans are left.

@@ -68,7 +68,7 @@ class Running:
         os.kill(self.pid, signal.SIGTERM)
 
 
-def settings_of(output: Output, **overrides: object) -> Settings:
+def settings_of(output: Output, **overrides: Any) -> Settings:  # noqa: ANN401
     """The settings of this command; raises ConfigurationInvalid."""
     home = Path(output.home) if output.home else None
     return load_settings(home=home, **overrides)

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bulkhead.engine.connections.admin import administer
 from bulkhead.engine.connections.router import Placement, Router
 from bulkhead.engine.drivers.embedded import EmbeddedDriver
 from bulkhead.engine.drivers.postgres import PostgresDriver
-from bulkhead.engine.drivers.protocol import DatabaseSpec, Driver, Login
+from bulkhead.engine.drivers.protocol import DatabaseSpec, Driver
 from bulkhead.engine.drivers.secret import Secret
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.ids import new_id
@@ -202,11 +203,8 @@ async def provision_all(application: Application, placements: Sequence[Placement
 
 async def migrate_database(application: Application, placement: Placement) -> None:
     """Bring one database up to date."""
-    connection = await placement.driver.connect(placement.spec, Login.ADMIN, timeout_s=10.0)
-    try:
+    async with administer(placement) as connection:
         await apply(connection, placement.spec, migration_sets(application, placement.database))
-    finally:
-        await connection.close()
 
 
 def migration_sets(application: Application, database: str) -> list[MigrationSet]:

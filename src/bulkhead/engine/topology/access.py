@@ -50,7 +50,9 @@ class Access:
     staff: frozenset[Verb] = NOTHING
 
     @classmethod
-    def of(cls, *, anon: str = "", owner: str = "", stranger: str = "", staff: str = "") -> "Access":
+    def of(
+        cls, *, anon: str = "", owner: str = "", stranger: str = "", staff: str = ""
+    ) -> "Access":
         """Build from space-separated verbs, `all` standing for all four.
 
         >>> Access.of(anon="select", staff="all").staff == EVERYTHING

@@ -89,7 +89,9 @@ def _check_names(topology: Topology) -> None:
                 reason=f"'{database.name}' is not a lower-case identifier",
             )
     _check_unique(
-        topology, "table", [table.name for database in topology.databases for table in database.tables]
+        topology,
+        "table",
+        [table.name for database in topology.databases for table in database.tables],
     )
 
 
@@ -114,9 +116,13 @@ def _check_reference(topology: Topology, reference: Reference) -> None:
             application=topology.application,
             reason=f"{reference.name} does not point at the key of '{target.name}'",
         )
-    if reference.on_delete is OnDelete.SET_NULL and reference.source.column in (
-        topology.database(reference.source.database).table(reference.source.table) or target
-    ).key:
+    if (
+        reference.on_delete is OnDelete.SET_NULL
+        and reference.source.column
+        in (
+            topology.database(reference.source.database).table(reference.source.table) or target
+        ).key
+    ):
         raise TopologyInvalid(
             application=topology.application,
             reason=f"{reference.name} cannot be set null: the column is part of the key",
