@@ -12,15 +12,14 @@ over an expired lease may meet the first holder, and the inbox decides between t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.queries import load_queries
-from bulkhead.engine.connections.sql import literal
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.ids import new_id
 from bulkhead.engine.messaging.event import Envelope
@@ -40,6 +39,9 @@ GRACE_S = 1.0
 _LIGHT = "set local synchronous_commit to off"
 _PRELUDE = f"{_LIGHT};set local enable_seqscan to off;set local enable_mergejoin to off"
 
+Place = tuple[int, int]
+"""Where a row stands in its file (ctid): the way to it that no planner can miss."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -48,6 +50,9 @@ class Seen:
     position: int
     lane: int
     free: bool
+    place: Place = (0, 0)
+    leased: bool = False
+    """Whether another relay has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class Delivery:
 
     position: int
     lane: int
+    place: Place
     attempts: int
     """How often it has failed."""
     envelope: Envelope
@@ -68,6 +74,8 @@ class Claim:
     deliveries: Sequence[Delivery] = ()
     more: bool = False
     """Whether it is worth to look again at once."""
+    contended: bool = False
+    """Whether another relay holds something, so that more may come free without a sign."""
     leased_at_s: float = 0.0
     """On the monotonic clock of this process; not later than the lease began."""
 
@@ -153,8 +161,7 @@ class Lessee:
         chosen = passable[: self.batch_max]
         leased = await self._lease(tx, chosen)
         held, broken = keep_unbroken(chosen, leased.keys())
-        if broken:
-            await tx.execute(QUERIES.release_deliveries, self.handler, self.id, broken)
+        await self._release(tx, [leased[position] for position in broken])
         stuck = len(seen) == window and not passable
         if seen:
             self.floor.advance(
@@ -164,7 +171,8 @@ class Lessee:
                 now_s=now_s,
             )
         more = stuck or len(held) == self.batch_max or (len(seen) == window and bool(held))
-        return Claim([leased[position] for position in held], more, now_s)
+        contended = len(held) < len(chosen) or any(delivery.leased for delivery in seen)
+        return Claim([leased[position] for position in held], more, contended, now_s)
 
     async def settle(self, tx: Transaction, outcome: Outcome) -> None:
         """Settle the last claim's `outcome`."""
@@ -172,31 +180,37 @@ class Lessee:
         await self._settle_failures(tx, outcome)
 
     def _acknowledgement(self, outcome: Outcome | None) -> str:
+        """As text, so that it travels with the statements around it."""
         if outcome is None or not outcome.delivered:
             return ""
+        places = ",".join(f"'({d.place[0]},{d.place[1]})'" for d in outcome.delivered)
         positions = ",".join(str(delivery.position) for delivery in outcome.delivered)
         return (
-            f";delete from bulkhead.deliveries where handler={literal(self.handler)}"
-            f" and position in({positions}) and lease_id='{self.id}'"
+            f";delete from bulkhead.deliveries where ctid in({places})"
+            f"and position+0 in({positions})and lease_id='{self.id}'"
         )
 
     async def _settle_failures(self, tx: Transaction, outcome: Outcome) -> None:
         if outcome.failed:
             await tx.execute(
                 QUERIES.fail_deliveries,
-                self.handler,
                 self.id,
                 [delivery.position for delivery, _ in outcome.failed],
+                [delivery.place for delivery, _ in outcome.failed],
                 [error for _, error in outcome.failed],
                 self.retry.attempts_max,
                 self.retry.pause_s,
                 self.retry.pause_s_max,
             )
-        if outcome.released:
-            positions = [delivery.position for delivery in outcome.released]
-            await tx.execute(QUERIES.release_deliveries, self.handler, self.id, positions)
+        await self._release(tx, outcome.released)
         if outcome.failed or outcome.released:
             self.floor.reset()
+
+    async def _release(self, tx: Transaction, deliveries: Sequence[Delivery]) -> None:
+        if deliveries:
+            positions = [delivery.position for delivery in deliveries]
+            places = [delivery.place for delivery in deliveries]
+            await tx.execute(QUERIES.release_deliveries, self.id, positions, places)
 
     async def _look(self, tx: Transaction, window: int) -> list[Seen]:
         if self.floor.position:
@@ -205,31 +219,29 @@ class Lessee:
             )
         else:
             rows = await tx.fetch(QUERIES.list_next_deliveries, self.handler, self.id, window)
-        return [Seen(row["position"], row["lane"], row["free"]) for row in rows]
+        return [
+            Seen(row["position"], row["lane"], row["free"], row["ctid"], row["leased"])
+            for row in rows
+        ]
 
     async def _lease(self, tx: Transaction, chosen: Sequence[Seen]) -> dict[int, Delivery]:
         if not chosen:
             return {}
         positions = [seen.position for seen in chosen]
-        rows = await tx.fetch(
-            QUERIES.lease_deliveries, self.handler, self.id, positions, self.lease_s
+        places = [seen.place for seen in chosen]
+        rows = await tx.fetch(QUERIES.lease_deliveries, self.id, positions, places, self.lease_s)
+        return {row["position"]: self._parse(row) for row in rows}
+
+    def _parse(self, row: Mapping[str, Any]) -> Delivery:
+        envelope = Envelope(
+            row["event_id"],
+            row["type"],
+            row["key"],
+            row["payload"],
+            row["occurred_at"],
+            self.database,
         )
-        return {
-            row["position"]: Delivery(
-                row["position"],
-                row["lane"],
-                row["attempts"],
-                Envelope(
-                    row["event_id"],
-                    row["type"],
-                    row["key"],
-                    row["payload"],
-                    row["occurred_at"],
-                    self.database,
-                ),
-            )
-            for row in rows
-        }
+        return Delivery(row["position"], row["lane"], row["ctid"], row["attempts"], envelope)
 
 
 def list_passable(seen: Sequence[Seen]) -> list[Seen]:

@@ -12,6 +12,7 @@ import random
 from dataclasses import dataclass, field
 
 from bulkhead.engine import failpoints
+from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.errors import BulkheadError
@@ -20,6 +21,8 @@ from bulkhead.engine.messaging.lease import Claim, Lessee, Outcome
 
 PAUSE_S_MIN = 0.25
 PAUSE_S_MAX = 10.0
+CONTENTION_S_MIN = 0.02
+CONTENTION_S_MAX = 1.0
 
 BEFORE_CLAIM = failpoints.register("relay.before_claim")
 CLAIMED = failpoints.register("relay.claimed")
@@ -43,6 +46,9 @@ class Pump:
     """How often the handler's database was away, since the start."""
     pause_s: float = 0.0
     """How long it waits because a database is away; 0 when all is well."""
+    look_s: float = 0.0
+    """How long it took to look everywhere and find nothing."""
+    _contention_s: float = CONTENTION_S_MIN
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
     _sweep: bool = False
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -83,24 +89,37 @@ class Pump:
         outbox from answering.
         """
         async with self._turning:
-            if sweep or self._sweep:
-                self._sweep = False
-                self.lessee.floor.reset()
-            before = self.delivered
+            before, began_s = self.delivered, monotonic_s()
+            sweep = sweep or self._sweep
             await failpoints.reach(BEFORE_CLAIM)
-            claim = await self._claim()
+            claim = await self._claim(sweep=sweep)
+            contended = claim.contended
             while claim.deliveries or claim.more:
                 outcome = await self.receiver.deliver(claim, self.lessee.lease_s)
                 self.delivered += len(outcome.delivered)
                 self.failed += len(outcome.failed)
                 self.interrupted += outcome.interruption is not None
                 claim = await self._settle(claim, outcome)
+                contended = claim.contended or contended
                 if outcome.interruption is not None:
                     raise outcome.interruption
+            if sweep:
+                self.look_s = 0.0 if self.delivered > before else monotonic_s() - began_s
+            if contended:
+                self._ring_later(success=self.delivered > before)
             return self.delivered - before
 
-    async def _claim(self) -> Claim:
+    def _ring_later(self, *, success: bool) -> None:
+        """Look again when another relay may be done: soon, then ever more rarely."""
+        wait_s = CONTENTION_S_MIN if success else min(2 * self._contention_s, CONTENTION_S_MAX)
+        self._contention_s = wait_s
+        asyncio.get_running_loop().call_later(wait_s, self.ring)
+
+    async def _claim(self, *, sweep: bool) -> Claim:
         self._bell.clear()
+        if sweep:
+            self._sweep = False
+            self.lessee.floor.reset()
         async with self.source.transaction(SERVICE) as tx:
             claim = await self.lessee.claim(tx)
         if claim.deliveries:

@@ -1,54 +1,63 @@
+-- The planner is asked while an outbox is empty and then keeps its plan, so that nothing here may
+-- depend on an estimate. What was looked at is leased, acknowledged or failed by its ctid, which
+-- leaves no other plan; `position + 0` then makes sure of the row, and matches no index.
+
 -- name: list_next_deliveries
--- The first $3 deliveries of handler $1, and whether each is free for $2 to lease.
-select position, lane,
+-- The first $3 deliveries of handler $1; whether each is free for $2, or else leased by another.
+select ctid, position, lane,
   dead_at is null
     and available_at <= statement_timestamp()
-    and (leased_until is null or leased_until <= statement_timestamp() or lease_id = $2) as free
+    and (leased_until is null or leased_until <= statement_timestamp() or lease_id = $2) as free,
+  coalesce(leased_until > statement_timestamp() and lease_id <> $2, false) as leased
 from bulkhead.deliveries
 where handler = $1
-order by position
+order by handler, position
 limit $3
 
 -- name: list_deliveries_after
 -- The same after position $4; free only if nothing of its lane stands at or before it.
-select d.position, d.lane,
+select d.ctid, d.position, d.lane,
   d.dead_at is null
     and d.available_at <= statement_timestamp()
     and (d.leased_until is null or d.leased_until <= statement_timestamp() or d.lease_id = $2)
     and not exists (
       select from bulkhead.deliveries earlier
       where earlier.lane = d.lane and earlier.position <= $4
-    ) as free
+    ) as free,
+  coalesce(d.leased_until > statement_timestamp() and d.lease_id <> $2, false) as leased
 from bulkhead.deliveries d
 where d.handler = $1
   and d.position > $4
-order by d.position
+order by d.handler, d.position
 limit $3
 
 -- name: lease_deliveries
--- Lease those of deliveries $3 that are still free, passing over what another relay is leasing.
-update bulkhead.deliveries d
-set lease_id = $2,
-  leased_until = statement_timestamp() + make_interval(secs => $4)
-from bulkhead.events e
-where d.handler = $1
-  and d.position = any (
+-- Lease for $1 those of deliveries $2 at $3 that are still free, passing over what is locked.
+with leased as (
+  update bulkhead.deliveries
+  set lease_id = $1,
+    leased_until = statement_timestamp() + make_interval(secs => $4)
+  where ctid = any (
     array(
-      select l.position
-      from bulkhead.deliveries l
-      where l.handler = $1
-        and l.position = any ($3::bigint[])
-        and l.dead_at is null
-        and l.available_at <= statement_timestamp()
-        and (l.leased_until is null or l.leased_until <= statement_timestamp() or l.lease_id = $2)
+      select d.ctid
+      from bulkhead.deliveries d
+      where d.ctid = any ($3::tid[])
+        and d.position + 0 = any ($2::bigint[])
+        and d.dead_at is null
+        and d.available_at <= statement_timestamp()
+        and (d.leased_until is null or d.leased_until <= statement_timestamp() or d.lease_id = $1)
       for update skip locked
     )
   )
-  and e.id = d.event_id
-returning d.position, d.lane, d.attempts, d.event_id, d.key, e.type, e.payload, e.occurred_at
+  returning ctid, position, lane, attempts, event_id, key
+)
+select l.ctid, l.position, l.lane, l.attempts, l.event_id, l.key,
+  e.type, e.payload, e.occurred_at
+from leased l
+join bulkhead.events e on e.id = l.event_id
 
 -- name: fail_deliveries
--- Note a failed attempt at deliveries $3 with errors $4; try again later, or give up after $5.
+-- Note a failed attempt at deliveries $2 at $3 with errors $4; after $5 of them give up.
 update bulkhead.deliveries d
 set attempts = d.attempts + 1,
   last_error = f.error,
@@ -57,24 +66,28 @@ set attempts = d.attempts + 1,
   dead_at = case when d.attempts + 1 >= $5 then statement_timestamp() end,
   lease_id = null,
   leased_until = null
-from unnest($3::bigint[], $4::text[]) f (position, error)
-where d.handler = $1
-  and d.position = f.position
-  and d.lease_id = $2
+from unnest($2::bigint[], $3::tid[], $4::text[]) f (position, place, error)
+where d.ctid = f.place
+  and d.position + 0 = f.position
+  and d.lease_id = $1
 
 -- name: release_deliveries
--- Give deliveries $3 back untried.
+-- Give deliveries $2 at $3 back untried.
 update bulkhead.deliveries
 set lease_id = null, leased_until = null
-where handler = $1 and position = any ($3::bigint[]) and lease_id = $2
+where ctid = any ($3::tid[]) and position + 0 = any ($2::bigint[]) and lease_id = $1
 
 -- name: list_waiting_handlers
--- Those of handlers $1 that have something to receive.
+-- Those of handlers $1 that have something to receive after positions $2.
 select h.handler
-from unnest($1::text[]) h (handler)
-where exists (
-  select from bulkhead.deliveries d where d.handler = h.handler and d.dead_at is null
-)
+from unnest($1::text[], $2::bigint[]) h (handler, floor)
+cross join lateral (
+  select d.position
+  from bulkhead.deliveries d
+  where d.handler = h.handler and d.position > h.floor and d.dead_at is null
+  order by d.handler, d.position
+  limit 1
+) first
 
 -- name: receive
 -- Enter events $2 into the inbox of handler $1; returns those that were not there. Waits at $3.

@@ -12,6 +12,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.connections.queries import load_queries
@@ -24,6 +25,7 @@ QUERIES = load_queries(__package__)
 
 SWEEP_S_MIN = 0.25
 SWEEP_S_MAX = 5.0
+LOOK_SHARE_MAX = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -93,26 +95,34 @@ class Source:
                 log.warning("%s: %s", name, error)
         return self.delivered - before
 
-    async def _list_waiting(self) -> list[str]:
+    async def _list_waiting(self, *, everywhere: bool = True) -> list[str]:
+        floors = [0 if everywhere else p.lessee.floor.position for p in self.pumps.values()]
         async with self.database.transaction(SERVICE, read_only=True) as tx:
-            rows = await tx.fetch(QUERIES.list_waiting_handlers, list(self.pumps))
+            rows = await tx.fetch(QUERIES.list_waiting_handlers, list(self.pumps), floors)
         return [row["handler"] for row in rows]
 
     async def _sweep_on(self) -> None:
-        """Ring for what waits: soon after a failure, else ever more rarely."""
-        interval_s = SWEEP_S_MIN
-        failures = -1
+        """Ring for what waits: soon while something happens, else ever more rarely."""
+        interval_s, happened, looked_s = SWEEP_S_MIN, 0, 0.0
         while True:
+            now_s = monotonic_s()
+            everywhere = now_s - looked_s >= self._look_every_s()
+            looked_s = now_s if everywhere else looked_s
             try:
-                for name in await self._list_waiting():
-                    self.pumps[name].ring(sweep=True)
+                for name in await self._list_waiting(everywhere=everywhere):
+                    self.pumps[name].ring(sweep=everywhere)
             except BulkheadError as error:
                 log.debug("could not sweep %s: %s", self.database.name, error)
-            before, failures = failures, self.failed + self.interrupted
-            interval_s = SWEEP_S_MIN if before != failures else min(2 * interval_s, SWEEP_S_MAX)
+            before, happened = happened, self.delivered + self.failed + self.interrupted
+            interval_s = SWEEP_S_MIN if before != happened else min(2 * interval_s, SWEEP_S_MAX)
             pause_s = interval_s * random.uniform(0.8, 1.2)  # noqa: S311
             if await is_set_within(self._stopping, pause_s):
                 return
+
+    def _look_every_s(self) -> float:
+        """How often to look where nothing is expected: rarely when that is slow."""
+        slowest_s = max((pump.look_s for pump in self.pumps.values()), default=0.0)
+        return max(SWEEP_S_MAX, slowest_s / LOOK_SHARE_MAX)
 
     async def _listen(self) -> None:
         listening = asyncio.create_task(Listener(self.database, self.ring).run())

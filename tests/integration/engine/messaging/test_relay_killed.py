@@ -37,7 +37,7 @@ async def test_a_process_that_is_gone_leaves_exactly_one_effect(
 
 
 async def test_relays_that_are_killed_under_load_lose_and_repeat_nothing(parcels: System) -> None:
-    names, kills = ("a", "b", "c"), 4
+    names, kills = ("a", "b", "c"), 3
     writing = asyncio.Event()
 
     async def write(name: str) -> int:

@@ -26,7 +26,9 @@ ENVELOPE = Envelope(new_id(), "shop.noted", "a", "{}", dt.datetime(2026, 1, 1, t
     ],
 )
 def test_a_delivery_that_has_failed_before_stands_alone(attempts: list[int], together: int) -> None:
-    deliveries = [Delivery(position, 1, each, ENVELOPE) for position, each in enumerate(attempts)]
+    deliveries = [
+        Delivery(position, 1, (0, 1), each, ENVELOPE) for position, each in enumerate(attempts)
+    ]
     assert count_together(deliveries, 4) == together
 
 

@@ -14,7 +14,8 @@ comment on column bulkhead.events.id is
   'A UUIDv7, so that the primary key also sorts by time.';
 
 -- A delivery lives for milliseconds: inserted, leased once, deleted. The lease columns stand in no
--- index and half of each page is kept free, so that leasing is a heap-only update.
+-- index and half of each page is kept free, so that leasing is a heap-only update. The file is not
+-- truncated when it happens to be empty: it would grow again at once.
 create table bulkhead.deliveries (
   position bigint generated always as identity,
   event_id uuid not null,
@@ -32,6 +33,7 @@ create table bulkhead.deliveries (
   unique (event_id, handler)
 ) with (
   fillfactor = 50,
+  vacuum_truncate = false,
   autovacuum_vacuum_scale_factor = 0,
   autovacuum_vacuum_threshold = 5000,
   autovacuum_vacuum_insert_threshold = -1,
