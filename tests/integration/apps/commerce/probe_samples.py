@@ -15,6 +15,12 @@ MONEY = {"public.currency_code": "EUR", "public.money_amount": 1}
 NEVER_CHANGES = frozenset({Verb.UPDATE})
 ONLY_ADDED = frozenset({Verb.UPDATE, Verb.DELETE})
 
+
+def spell(number: int) -> str:
+    """A word that is another for each number."""
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number)) + "shade"
+
+
 OF_A_DRAFT = Case("of a draft", parents={"products": "draft"}, access=STAFF_ALL)
 USERS = Samples(
     cases={
@@ -74,8 +80,13 @@ PRODUCTS = Samples(
             ),
         ),
         "inventory_movements": (Case(refused=ONLY_ADDED),),
+        "categories": (
+            Case(),
+            Case("child", parents={"categories": "usual"}),
+            Case("grandchild", parents={"categories": "child"}),
+        ),
         "product_reviews": (
-            Case("approved", {"state": "approved"}),
+            Case("approved", {"state": "approved"}, parents={"verified_purchases": "usual"}),
             Case(
                 "pending",
                 {"state": "pending"},
@@ -128,10 +139,15 @@ PRODUCTS = Samples(
         "product_search": (Case(found=True, parents={"product_variants": "usual"}),),
     },
     values={
-        "products": {"language": "english"},
+        "products": {"title": lambda n: f"Lamp {spell(n)}"},
         "product_variants": {"options": Sql("jsonb_build_object('n', gen_random_uuid())")},
         "product_attribute_values": {"text_value": lambda n: f"text {n}"},
     },
+    acts=(
+        "update categories set parent_id = null where depth = 2",
+        "update stock set on_hand = 5 where on_hand = 0",
+        "update product_reviews set state = 'approved' where state = 'pending'",
+    ),
     hidden={
         "stock": frozenset({"on_hand", "reserved", "reorder_level"}),
         "product_reviews": frozenset({"moderated_at", "moderated_by", "moderation_note"}),

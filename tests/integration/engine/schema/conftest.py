@@ -1,10 +1,12 @@
-"""Empty databases for each test."""
+"""Empty databases for each test, and one with guarded tables."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 from tests.integration.engine.empty_database import EmptyDatabase, MakeEmpty, open_empty_databases
+from tests.integration.engine.schema.guarded import MIGRATIONS
 
+from bulkhead.engine.migrations.apply import apply
 from bulkhead.engine.testing import TestServers
 
 
@@ -15,5 +17,7 @@ async def make_empty(servers: TestServers) -> AsyncIterator[MakeEmpty]:
 
 
 @pytest.fixture
-async def empty(make_empty: MakeEmpty) -> EmptyDatabase:
-    return await make_empty()
+async def guarded(make_empty: MakeEmpty) -> EmptyDatabase:
+    database = await make_empty()
+    await apply(database.connection, database.spec, [MIGRATIONS])
+    return database

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from bulkhead.engine.migrations.files import MigrationSet, build_set, parse_migration
+from bulkhead.engine.schema.probes.samples import Case, Samples
 from bulkhead.engine.topology import Access, Database, Table
 
 UP = """-- Notes and what hangs on them.
@@ -113,4 +114,15 @@ DATABASE = Database(
         Table("pinned_notes", Access.of(owner="select"), owner="user_id"),
     ),
     Path(),
+)
+
+SAMPLES = Samples(
+    cases={
+        "topics": (
+            Case("published", {"state": "published"}),
+            Case("draft", {"state": "draft"}, access=Access.of(staff="all")),
+        ),
+        "notes": (Case("pinned", {"pinned": True}),),
+    },
+    callers={"private.is_staff": frozenset({"anon", "authenticated"})},
 )

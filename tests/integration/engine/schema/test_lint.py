@@ -1,10 +1,8 @@
 from dataclasses import replace
 
-import pytest
 from tests.integration.engine.empty_database import EmptyDatabase
-from tests.integration.engine.schema.guarded import DATABASE, MIGRATIONS
+from tests.integration.engine.schema.guarded import DATABASE
 
-from bulkhead.engine.migrations.apply import apply
 from bulkhead.engine.schema.lint.findings import Finding, lint
 from bulkhead.engine.schema.lint.rules import CATALOGUE_RULES, TOPOLOGY_RULES, Level
 from bulkhead.engine.topology import Access, Table
@@ -110,12 +108,6 @@ NEEDS_A_SERVER = {"foreign_table_exposed"}
 
 def names(findings: tuple[Finding, ...]) -> set[str]:
     return {finding.name for finding in findings}
-
-
-@pytest.fixture
-async def guarded(empty: EmptyDatabase) -> EmptyDatabase:
-    await apply(empty.connection, empty.spec, [MIGRATIONS])
-    return empty
 
 
 async def test_a_guarded_database_has_no_finding(guarded: EmptyDatabase) -> None:

@@ -44,9 +44,12 @@ async def lint(
     that an API shows; `muted` lists the cache keys of findings that were accepted.
     """
     async with qualified_names(connection):
-        rows = await connection.fetch(STATEMENT, list(exposed))
         rules = {rule.name: rule for rule in CATALOGUE_RULES}
-        findings = [_finding(rules[row["rule"]], row["object"], row["detail"]) for row in rows]
+        findings = [
+            _finding(rules[row["rule"]], row["object"], row["detail"])
+            for statement in STATEMENTS
+            for row in await connection.fetch(statement, list(exposed))
+        ]
         if database is not None:
             relations = await read_relations(connection)
             findings += [
@@ -66,20 +69,15 @@ def _finding(rule: Rule, name: str, detail: str) -> Finding:
     return Finding(rule.level, rule.name, name, detail, rule.category, rule.remediation)
 
 
-def _render_statement() -> str:
-    """One statement for all rules: a single round trip, and one look at the catalogue."""
+def _render_statement(file: str) -> str:
+    """One statement for all rules of a file: one round trip, one look at the catalogue."""
     base = vars(load_queries(__package__, "base.sql"))["base"]
-    queries = {
-        name: text
-        for file in _FILES
-        for name, text in vars(load_queries(__package__, file)).items()
-    }
     parts = [
-        f"select '{rule.name}' as rule, q.object, q.detail "
-        f"from ({queries[rule.name]}) as q (object, detail)"
-        for rule in CATALOGUE_RULES
+        f"select '{name}' as rule, q.object, q.detail from ({text}) as q (object, detail)"
+        for name, text in vars(load_queries(__package__, file)).items()
     ]
     return f"with {base}\n" + "\nunion all\n".join(parts)
 
 
-STATEMENT = _render_statement()
+# One for each file: asyncpg keeps a statement prepared up to 15 kB of text.
+STATEMENTS = tuple(_render_statement(file) for file in _FILES)

@@ -12,6 +12,8 @@ _BAD_CLAIMS = ("22P02", "22023")
 """Claims of the wrong form broke the statement, which is as good as a refusal."""
 
 
+_IS_REFERRED_TO = "0A000"
+"""A table to which foreign keys point is not emptied, but the right to do it was there."""
 _NOT_NULL = "23502"
 """A value was missing: then the sample tells nothing, or what a trigger should give was hidden."""
 
@@ -25,6 +27,7 @@ class ProbeVerb(StrEnum):
     INSERT_OWN = "insert own"
     INSERT_OTHER = "insert as other"
     INSERT_UNDER_OTHER = "insert own under a row of another"
+    INSERT_FOR_OTHER = "insert for another under an own row"
     INSERT_COLUMN = "insert column"
     UPDATE_COLUMN = "update column"
     UPDATE_OWNER = "update owner"
@@ -139,6 +142,8 @@ def judge(probe: Probe, outcome: Outcome) -> Verdict:
         possible = outcome.rows > 0 or not probe.reachable
     elif outcome.sqlstate in _REFUSED or outcome.nested:
         possible = False
+    elif outcome.sqlstate == _IS_REFERRED_TO and probe.verb is ProbeVerb.TRUNCATE:
+        possible = True
     elif outcome.sqlstate == _NOT_NULL and probe.allowed:
         return Verdict.UNCLEAR
     elif outcome.sqlstate.startswith("23"):

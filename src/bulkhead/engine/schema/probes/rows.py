@@ -53,11 +53,6 @@ class Target:
         """The parsed owner path; None when rows belong to nobody."""
         return None if self.table.owner is None else parse_owner(self.table.owner)
 
-    @property
-    def users(self) -> tuple[UUID | None, ...]:
-        """For whom rows are made."""
-        return (None,) if self.table.owner is None else (ALICE, BOB)
-
     def typed(self, column: str, text: str | None) -> str:
         """A value that was read as text, as SQL of the column's type."""
         return f"{literal(text)}::{self.relation.columns[column].type}"
@@ -69,12 +64,18 @@ class SampleBook:
 
     targets: Mapping[str, Target]
     samples: Samples
+    users: tuple[UUID, UUID] = (ALICE, BOB)
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    """What makes values of one row differ from those of another."""
     rows: dict[tuple[str, str, UUID | None], SampleRow] = field(default_factory=dict)
-    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def add(self, row: SampleRow) -> None:
         """Remember a row."""
         self.rows[row.table, row.case.name, row.user] = row
+
+    def owners_of(self, target: Target) -> tuple[UUID | None, ...]:
+        """For whom rows of `target` are made."""
+        return (None,) if target.table.owner is None else self.users
 
     def find(self, table: str, case: str, user: UUID | None) -> SampleRow | None:
         """The row of `table` in that case, of that user where rows have owners."""
@@ -94,7 +95,7 @@ class SampleBook:
         `parents_of` makes the row refer to rows of another user instead, except where its owner
         is found through them.
         """
-        number = next(self._numbers)
+        number = next(self.numbers)
         columns = {name: render_value(value, number) for name, value in case.values.items()}
         owner = target.owner
         if owner is not None and not owner.hops:
@@ -130,7 +131,7 @@ class SampleBook:
             parent = self._parent_values(key, row.case, row.user)
             if column in parent:
                 return parent[column]
-        return guess_value(target.relation, column, self.samples, next(self._numbers))
+        return guess_value(target.relation, column, self.samples, next(self.numbers))
 
     def owner_value(self, target: Target, user: UUID) -> str | None:
         """What the first column of the owner path holds for `user`; None when unknown."""
@@ -170,8 +171,8 @@ class SampleBook:
         if parents_of is not None:
             return parents_of
         if key.target[1] in case.foreign:
-            return BOB if user == ALICE else ALICE
-        return user or ALICE
+            return self.users[1] if user == self.users[0] else self.users[0]
+        return user or self.users[0]
 
     def _parent_values(self, key: ForeignKey, case: Case, user: UUID | None) -> dict[str, str]:
         table = key.target[1]

@@ -17,7 +17,7 @@ from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.connections.sql import identifier, literal
 from bulkhead.engine.schema.introspect import Connection, qualified_names
-from bulkhead.engine.schema.probes.actors import ALICE, BOB, CLERK
+from bulkhead.engine.schema.probes.actors import ALICE, CLERK
 from bulkhead.engine.schema.probes.probe import Outcome, Probe, ProbeReport, Result, judge
 from bulkhead.engine.schema.probes.rows import (
     SampleBook,
@@ -100,7 +100,7 @@ async def open_session(
             relations = await read_relations(connection)
         targets = find_targets(database, samples, relations)
         book = SampleBook(targets, samples)
-        await make_rows(connection, book)
+        await make_rows(connection, book, CLERK)
         probes = [
             probe
             for table_case in _table_cases(book)
@@ -122,21 +122,29 @@ async def undone(connection: Connection) -> AsyncIterator[None]:
         pass
 
 
-async def make_rows(connection: Connection, book: SampleBook) -> None:
-    """Make users and a row of every declared table, case and owner, as the service."""
-    statement = book.samples.user_statement
-    if statement is not None:
-        for user_id in (ALICE, BOB, CLERK):
-            await connection.execute(statement, user_id)
+async def make_rows(connection: Connection, book: SampleBook, *more_users: UUID) -> None:
+    """Make users, and as the service a row of every declared table, case and owner."""
+    if book.samples.user_statement is not None:
+        for user_id in (*book.users, *more_users):
+            await _make_user(connection, book.samples.user_statement, user_id)
     await connection.execute(
         f"set local role service_role; set local request.jwt.claims = {literal(SERVICE.json)}"
     )
     for target in book.targets.values():
         if target.relation.is_table:
             for case in book.samples.cases_of(target.table.name):
-                for user in target.users:
+                for user in book.owners_of(target):
                     book.add(await _make_row(connection, book, target, case, user))
-    await connection.execute("reset role")
+    await connection.execute("reset role; set constraints all immediate")
+
+
+async def _make_user(connection: Connection, statement: str, user_id: UUID) -> None:
+    try:
+        await connection.execute(statement, user_id)
+    except asyncpg.PostgresError as error:
+        raise SampleImpossible(
+            table="users", case="usual", reason=error.message, statement=statement
+        ) from error
 
 
 async def _make_row(
@@ -175,7 +183,7 @@ def _table_cases(book: SampleBook) -> list[TableCase]:
         for case in book.samples.cases_of(name):
             row = book.find(name, case.name, ALICE)
             if row is None:
-                row = SampleRow(name, case, target.users[0], {})
+                row = SampleRow(name, case, book.owners_of(target)[0], {})
             cases.append(TableCase(target, case, row, book))
     return cases
 

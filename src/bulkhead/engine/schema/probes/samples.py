@@ -56,6 +56,9 @@ class Samples:
     """The same by type, for domains: `{"public.currency_code": "EUR"}`."""
     hidden: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """By table: columns that no client may read."""
+    acts: tuple[str, ...] = ()
+    """Statements of the service that make triggers do what making rows does not; they are run when
+    a policy is broken that only triggers rely on, and what becomes of the rows is compared."""
     user_statement: str | None = None
     """Makes a user, run by the administrator; `$1` is the id."""
     callers: Mapping[str, frozenset[str]] = field(default_factory=dict)

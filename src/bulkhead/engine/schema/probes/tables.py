@@ -145,7 +145,13 @@ def _inserts(it: TableCase, actor: ProbeActor) -> Iterator[Probe]:
         return
     yield from _insert_columns(it, actor, columns)
     if actor.counts_as is Actor.OWNER:
-        yield from _insert_under_another(it, actor)
+        yield from _insert_elsewhere(
+            it, actor, ProbeVerb.INSERT_UNDER_OTHER, hidden_only=True, allowed=False
+        )
+    elif actor.counts_as is Actor.STRANGER:
+        yield from _insert_elsewhere(
+            it, actor, ProbeVerb.INSERT_FOR_OTHER, hidden_only=False, allowed=allowed
+        )
 
 
 def _insert_columns(it: TableCase, actor: ProbeActor, columns: Columns) -> Iterator[Probe]:
@@ -159,31 +165,36 @@ def _insert_columns(it: TableCase, actor: ProbeActor, columns: Columns) -> Itera
         yield it.probe(actor, ProbeVerb.INSERT_COLUMN, sql, allowed=allowed, column=name)
 
 
-def _insert_under_another(it: TableCase, actor: ProbeActor) -> Iterator[Probe]:
-    """A row of one's own that hangs on a row of somebody else who does not show it."""
+def _insert_elsewhere(
+    it: TableCase, actor: ProbeActor, verb: ProbeVerb, *, hidden_only: bool, allowed: bool
+) -> Iterator[Probe]:
+    """A row that names Alice but hangs on rows of Bob.
+
+    Alice must not hang rows on what Bob does not show, nor may Bob do it in her name.
+    """
     owner = it.target.owner
     parents = [
-        it.book.targets[key.target[1]]
+        it.book.targets[key.target[1]].table
         for key in it.target.relation.foreign_keys
         if key.target[1] in it.book.targets
         and key.target[1] != it.target.table.name
         and key.target[1] not in it.case.foreign
         and not (owner is not None and owner.first_column in key.columns)
     ]
-    hidden = [
-        parent
-        for parent in parents
-        if parent.table.owner is not None
-        and not parent.table.access.allows(Actor.STRANGER, Verb.SELECT)
+    owned = [
+        table
+        for table in parents
+        if table.owner is not None
+        and not (hidden_only and table.access.allows(Actor.STRANGER, Verb.SELECT))
     ]
-    own = _fresh_row(it, actor)
+    usual = _fresh_row(it, actor)
     strange = _fresh_row(it, actor, under_another=True)
-    if hidden and own is not None and strange is not None:
+    if owned and usual is not None and strange is not None:
         # Without a difference in the columns given there is nothing to try.
         given = {c for key in it.target.relation.foreign_keys for c in key.columns}
-        if any(own.get(column) != strange.get(column) for column in given):
+        if any(usual.get(column) != strange.get(column) for column in given):
             sql = _insert(it.target, strange)
-            yield it.probe(actor, ProbeVerb.INSERT_UNDER_OTHER, sql, allowed=False)
+            yield it.probe(actor, verb, sql, allowed=allowed)
 
 
 def _fresh_row(
@@ -241,7 +252,10 @@ def _changes_of_owner(it: TableCase, actor: ProbeActor) -> Iterator[Probe]:
         and it.may_write(actor, frozenset({column}), Verb.UPDATE)
         and (actor.counts_as is Actor.STAFF or it.access.allows(Actor.STRANGER, Verb.UPDATE))
     )
-    sql = f"update {it.target.name} set {identifier(column)} = {value} where {it.where}"
+    sql = f"update {it.target.name} set {identifier(column)} = {value}"
+    if actor.counts_as is not Actor.OWNER:
+        # An owner leaves WHERE out: with it, the new row would have to pass the policy to read too.
+        sql += f" where {it.where}"
     yield it.probe(actor, ProbeVerb.UPDATE_OWNER, sql, allowed=allowed, column=column)
 
 
