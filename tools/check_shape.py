@@ -17,6 +17,7 @@ APPLICATION_FILES_REQUIRED = {"README.md", "__init__.py", "application.py", "top
 APPLICATION_FILES = APPLICATION_FILES_REQUIRED | {
     "events.py",
     "handlers.py",
+    "invariants.py",
     "jobs.py",
     "routes.py",
     "sagas.py",

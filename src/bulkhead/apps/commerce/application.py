@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bulkhead.apps.commerce.events import UserSignedUp
 from bulkhead.apps.commerce.handlers import SUBSCRIPTIONS
+from bulkhead.apps.commerce.invariants import commerce_invariants
 from bulkhead.apps.commerce.jobs import JOBS
 from bulkhead.apps.commerce.orders.history.routes import routes as history_routes
 from bulkhead.apps.commerce.orders.pricing.model import PriceRules
@@ -142,6 +143,7 @@ APPLICATION = Application(
     outside=connect_outside,
     sagas=lambda outside: build_sagas(outside.payments),
     jobs=JOBS,
+    invariants=commerce_invariants(),
     migrations=(identity_migrations("users"),),
     people=people_of,
     mount=mount,

@@ -153,3 +153,21 @@ select s.reference,
   ) as violations
 from bulkhead.reference_sweeps s
 order by s.reference
+
+-- name: numeric_columns
+-- The columns of our tables that could hold NaN, by table; a domain counts as its base type.
+select n.nspname::text as schema, c.relname::text as table,
+  array_agg(a.attname::text order by a.attnum) as columns
+from pg_catalog.pg_attribute a
+join pg_catalog.pg_class c on c.oid = a.attrelid
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+join pg_catalog.pg_type t on t.oid = a.atttypid
+where c.relkind in ('r', 'p')
+  and n.nspname = 'public'
+  and a.attnum > 0
+  and not a.attisdropped
+  and coalesce(nullif(t.typbasetype, 0), t.oid) in (
+    'numeric'::regtype, 'real'::regtype, 'double precision'::regtype
+  )
+group by n.nspname, c.relname
+order by n.nspname, c.relname
