@@ -4,6 +4,10 @@ The users live in a database of the application, in schema `auth`, column by col
 Auth server keeps them, and its clients can be pointed here. Every function that changes users
 runs in one transaction; passwords are hashed and mail is sent outside of it.
 
+Access tokens are verified without the database. So one stays valid after its session was signed
+out, until it expires (`IdentitySettings.token_ttl_s`, an hour); a key that was revoked counts no
+more within seconds, in every process. What must end at once asks `GET /user`, which looks.
+
     identity = open_identity("commerce", system.database("users"), system.settings)
     routers = [identity_routes(identity)]
     workers = [partial(deliver_mail, identity)]

@@ -1,4 +1,8 @@
-"""Send the mails of an identity: issue a code and queue the letter that tells it."""
+"""Send the mails of an identity: issue a code and queue the letter that tells it.
+
+For a user who does not exist the same statements run and change nothing, so that whoever asks for
+a mail cannot tell from the time it takes whether there is an account.
+"""
 
 from __future__ import annotations
 
@@ -29,23 +33,21 @@ LINK_TYPES = {
 
 
 async def send_confirmation(
-    tx: Transaction, identity: Identity, user: UserRow, redirect_to: str | None
+    tx: Transaction, identity: Identity, user: UserId, email: str, redirect_to: str | None
 ) -> None:
     """Have a new user confirm the address."""
-    permission = await _permit(
-        tx, identity, user.id, CodeKind.CONFIRMATION, user.email, redirect_to
-    )
-    await tx.execute(USERS.note_confirmation_sent, user.id)
-    await identity.mailer.queue(tx, render_confirmation(permission))
+    permission = await _permit(tx, identity, user, CodeKind.CONFIRMATION, email, redirect_to)
+    await tx.execute(USERS.note_confirmation_sent, user)
+    await identity.mailer.queue(tx, render_confirmation(permission), user)
 
 
 async def send_recovery(
-    tx: Transaction, identity: Identity, user: UserRow, redirect_to: str | None
+    tx: Transaction, identity: Identity, user: UserId, email: str, redirect_to: str | None
 ) -> None:
     """Let a user set a new password."""
-    permission = await _permit(tx, identity, user.id, CodeKind.RECOVERY, user.email, redirect_to)
-    await tx.execute(USERS.note_recovery_sent, user.id)
-    await identity.mailer.queue(tx, render_recovery(permission))
+    permission = await _permit(tx, identity, user, CodeKind.RECOVERY, email, redirect_to)
+    await tx.execute(USERS.note_recovery_sent, user)
+    await identity.mailer.queue(tx, render_recovery(permission), user)
 
 
 async def send_email_change(

@@ -67,7 +67,7 @@ async def sign_up(identity: Identity, request: SignUp, client: Client) -> Tokens
         await write_audit_entry(
             tx, "user_confirmation_requested", user, client, "user", provider="email"
         )
-        await send_confirmation(tx, identity, user, request.redirect_to)
+        await send_confirmation(tx, identity, user.id, email, request.redirect_to)
         return await get_user(tx, user.id)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from bulkhead.capabilities.identity.codes.service import (
     RedeemedCode,
@@ -18,18 +19,27 @@ from bulkhead.capabilities.identity.letters import (
     send_email_change,
     send_recovery,
 )
-from bulkhead.capabilities.identity.model import Client, CodeKind, Method, Tokens, UserRow
+from bulkhead.capabilities.identity.model import (
+    Client,
+    CodeKind,
+    Method,
+    Tokens,
+    UserId,
+    UserRow,
+)
 from bulkhead.capabilities.identity.sign_up import confirm
 from bulkhead.capabilities.identity.users.service import (
     QUERIES as USERS,
 )
 from bulkhead.capabilities.identity.users.service import (
-    find_user_by_email,
+    find_user,
+    find_user_id,
     get_user,
     lock_user,
     parse_email,
     write_audit_entry,
 )
+from bulkhead.engine.clock import now
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.drivers.errors import UniqueViolated
 from bulkhead.engine.errors import Invalid
@@ -37,6 +47,8 @@ from bulkhead.engine.errors import Invalid
 if TYPE_CHECKING:
     from bulkhead.capabilities.identity.identity import Identity
     from bulkhead.engine.connections.transaction import Transaction
+
+NOBODY = UserId(UUID(int=0))
 
 KINDS: Mapping[str, tuple[CodeKind, ...]] = MappingProxyType(
     {
@@ -56,17 +68,16 @@ async def request_recovery(
 ) -> None:
     """Mail a code with which the password can be set, if the address has an account.
 
-    Nobody learns from outside whether it has. Raises EmailInvalid, RateLimited, MailRateLimited.
+    The answer does not tell whether it has, and the time it takes hardly: the same statements run.
+    Raises EmailInvalid, RateLimited, MailRateLimited.
     """
     await identity.limit_client(identity.settings.limits.request_mail, client)
     email = parse_email(email)
     await identity.limit_mail(email)
     async with identity.users.transaction(SERVICE) as tx:
-        user = await find_user_by_email(tx, email)
-        if user is not None and user.deleted_at is None:
-            await lock_user(tx, user.id)
-            await write_audit_entry(tx, "user_recovery_requested", user, client, "user")
-            await send_recovery(tx, identity, user, redirect_to)
+        user = await _lock_user_or_nobody(tx, email)
+        await write_audit_entry(tx, "user_recovery_requested", user, client, "user")
+        await send_recovery(tx, identity, user.id, email, redirect_to)
 
 
 async def resend(
@@ -83,15 +94,12 @@ async def resend(
     email = parse_email(email)
     await identity.limit_mail(email)
     async with identity.users.transaction(SERVICE) as tx:
-        user = await find_user_by_email(tx, email)
-        if user is None:
-            return
-        await lock_user(tx, user.id)
-        user = await get_user(tx, user.id)
-        if type_ == "signup" and not user.is_confirmed:
-            await write_audit_entry(tx, "user_confirmation_requested", user, client, "user")
-            await send_confirmation(tx, identity, user, redirect_to)
-        elif type_ == "email_change" and user.new_email:
+        user = await _lock_user_or_nobody(tx, email)
+        if type_ == "signup":
+            addressee = _nobody(email) if user.is_confirmed else user
+            await write_audit_entry(tx, "user_confirmation_requested", addressee, client, "user")
+            await send_confirmation(tx, identity, addressee.id, email, redirect_to)
+        elif user.new_email:
             await send_email_change(tx, identity, user, user.new_email, redirect_to)
 
 
@@ -124,6 +132,19 @@ async def verify_digits(
             return await _accept(tx, identity, code, client)
     # Raised out here, because the failed attempt has to be committed.
     raise CodeInvalid
+
+
+async def _lock_user_or_nobody(tx: Transaction, email: str) -> UserRow:
+    """The user of an address, or one who does not exist, after the same statements."""
+    user_id = await find_user_id(tx, email) or NOBODY
+    await lock_user(tx, user_id)
+    user = await find_user(tx, user_id)
+    return _nobody(email) if user is None or user.deleted_at is not None else user
+
+
+def _nobody(email: str) -> UserRow:
+    """A user who is not in the database, so that no statement about them changes anything."""
+    return UserRow(NOBODY, email, created_at=now(), updated_at=now())
 
 
 def _kinds(type_: str) -> tuple[CodeKind, ...]:

@@ -168,6 +168,12 @@ async def test_nobody_learns_from_a_recovery_who_has_an_account(club: Club) -> N
     assert (known.status_code, known.text) == (unknown.status_code, unknown.text) == (200, "{}")
     assert dict(known.headers) == dict(unknown.headers)
     assert await club.mails("nobody@example.com") == []
+    assert await club.value("select count(*) from auth.one_time_tokens") == 1
+    log = await club.rows(
+        "select payload ->> 'actor_id' as who from auth.audit_log_entries "
+        "where payload ->> 'action' = 'user_recovery_requested' order by created_at"
+    )
+    assert log[0]["who"] != log[1]["who"] == "00000000-0000-0000-0000-000000000000"
 
 
 async def test_recovering_an_unconfirmed_account_drops_the_password_of_whoever_made_it(

@@ -1,7 +1,9 @@
 -- name: put_code
--- The latest code of its kind is the only one that counts.
+-- The latest code of its kind is the only one that counts; none for a user who does not exist.
 insert into auth.one_time_tokens (id, user_id, token_type, token_hash, code_hash, relates_to)
-values ($1, $2, $3, $4, $5, $6)
+select $1::uuid, u.id, $3::text, $4::text, $5::text, $6::text
+from auth.users u
+where u.id = $2
 on conflict (user_id, token_type) do update
 set id = excluded.id, token_hash = excluded.token_hash, code_hash = excluded.code_hash,
   relates_to = excluded.relates_to, failed_attempts = 0, created_at = now(), updated_at = now()

@@ -46,7 +46,10 @@ class RedeemedCode:
 
 
 async def issue_code(tx: Transaction, user: UserId, kind: CodeKind, address: str) -> IssuedCode:
-    """Make a code for `user` that replaces any earlier one of its kind."""
+    """Make a code for `user` that replaces any earlier one of its kind.
+
+    For a user who does not exist the code opens nothing.
+    """
     digits = f"{secrets.randbelow(10**DIGITS):0{DIGITS}}"
     secret = secrets.token_hex(SECRET_BYTES)
     await tx.execute(

@@ -27,6 +27,7 @@ from bulkhead.capabilities.identity.mail.service import (
     postpone_mail,
     queue_mail,
 )
+from bulkhead.capabilities.identity.model import UserId
 from bulkhead.engine import failpoints
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.errors import BulkheadError
@@ -56,9 +57,9 @@ class Mailer:
     carrier: Carrier
     _queued: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def queue(self, tx: Transaction, letter: Letter) -> None:
-        """Have `letter` handed over once `tx` is committed."""
-        await queue_mail(tx, letter)
+    async def queue(self, tx: Transaction, letter: Letter, user: UserId | None = None) -> None:
+        """Have `letter` handed over once `tx` is committed; as `queue_mail`."""
+        await queue_mail(tx, letter, user)
         tx.after_commit(self._queued.set)
 
     async def deliver_due(self) -> int:

@@ -1,7 +1,13 @@
 -- name: queue_mail
--- A mail to hand over once this transaction is committed.
+-- A mail to hand over once this transaction is committed; none if $6 is no user of ours.
 insert into private.mail_queue (id, recipient, subject, text_body, html_body)
-values ($1, $2, $3, $4, $5)
+select $1::uuid, $2::text, $3::text, $4::text, $5::text
+where $6::uuid is null
+  or exists (
+    select
+    from auth.users
+    where id = $6
+  )
 
 -- name: claim_mail
 -- Take over mails that are due; nobody else gets them before the lease of $2 seconds has run out.

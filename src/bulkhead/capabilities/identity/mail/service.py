@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from bulkhead.capabilities.identity.mail.letter import Letter
+from bulkhead.capabilities.identity.model import UserId
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.ids import new_id
 
@@ -41,10 +42,19 @@ class QueuedMail:
     created_at: dt.datetime
 
 
-async def queue_mail(tx: Transaction, letter: Letter) -> None:
-    """Have `letter` handed over once `tx` is committed, and never if it is not."""
+async def queue_mail(tx: Transaction, letter: Letter, user: UserId | None = None) -> None:
+    """Have `letter` handed over once `tx` is committed, and never if it is not.
+
+    With `user`, only if there is such a user; takes as long when there is none.
+    """
     await tx.execute(
-        QUERIES.queue_mail, new_id(), letter.recipient, letter.subject, letter.text, letter.html
+        QUERIES.queue_mail,
+        new_id(),
+        letter.recipient,
+        letter.subject,
+        letter.text,
+        letter.html,
+        user,
     )
 
 

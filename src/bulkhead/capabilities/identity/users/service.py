@@ -78,10 +78,16 @@ async def get_user(tx: Transaction, user: UserId) -> UserRow:
     return found
 
 
+async def find_user_id(tx: Transaction, email: str) -> UserId | None:
+    """The id of the user whom an address from `parse_email` belongs to, or None."""
+    found = await tx.fetchval(QUERIES.find_user_id, email)
+    return None if found is None else UserId(found)
+
+
 async def find_user_by_email(tx: Transaction, email: str) -> UserRow | None:
     """The user whom an address from `parse_email` belongs to, or None."""
-    user = await tx.fetchval(QUERIES.find_user_id, email)
-    return None if user is None else await find_user(tx, UserId(user))
+    user = await find_user_id(tx, email)
+    return None if user is None else await find_user(tx, user)
 
 
 async def find_credentials(tx: Transaction, email: str) -> tuple[UserId, str | None] | None:
