@@ -51,10 +51,10 @@ def routes(products: OpenDatabase, claims_of: ClaimsOf) -> APIRouter:
             body = await list_products(db, listing)
         return json_response(body)
 
-    @router.get("/products/{product}")
-    async def get_one_product(request: Request, product: str) -> Response:
+    @router.get("/products/{product}", openapi_extra={"parameters": [PRODUCT_PARAMETER]})  # noqa: FAST003 - read by hand
+    async def get_one_product(request: Request) -> Response:
         """Show a product by its id or slug."""
-        wanted = parse_product(product)
+        wanted = parse_product(request.path_params["product"])
         async with products.transaction(await claims_of(request), read_only=True) as db:
             body = await get_product(db, wanted)
         return json_response(body)
@@ -106,6 +106,7 @@ def in_query(name: str, schema: Mapping[str, Any], description: str) -> dict[str
 
 
 _TEXT = {"type": "string"}
+PRODUCT_PARAMETER = {"name": "product", "in": "path", "required": True, "schema": _TEXT}
 _AMOUNT = {"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,2})?$"}
 _FILTER_SCHEMAS: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "category": (_TEXT, "Slug or id of a category; what is filed below it counts."),
