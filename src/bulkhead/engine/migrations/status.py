@@ -46,14 +46,18 @@ class Status:
         return all(namespace.is_current for namespace in self.namespaces)
 
 
+async def read_applied(connection: Connection, spec: DatabaseSpec) -> tuple[Applied, ...]:
+    """What the database has had; changes nothing, also where there is no registry yet."""
+    async with connection.transaction(readonly=True):
+        await set_scope(connection, spec)
+        return await list_applied(connection)
+
+
 async def read_status(
     connection: Connection, spec: DatabaseSpec, sets: Sequence[MigrationSet]
 ) -> Status:
     """Compare the registry of the database with `sets`."""
-    async with connection.transaction():
-        await set_scope(connection, spec)
-        applied = await list_applied(connection)
-    return compare(spec.name, sets, applied)
+    return compare(spec.name, sets, await read_applied(connection, spec))
 
 
 def compare(database: str, sets: Sequence[MigrationSet], applied: Sequence[Applied]) -> Status:

@@ -66,10 +66,10 @@ class Guard:
 
     schema: str
     relation: str
-    is_view: bool
-    is_enabled: bool
-    is_forced: bool
-    is_invoker: bool
+    is_view: bool = False
+    is_enabled: bool = False
+    is_forced: bool = False
+    is_invoker: bool = False
     """For a view: whether it reads with the rights of whoever asks."""
 
 
@@ -81,10 +81,10 @@ class ClientGrant:
     relation: str
     role: str
     verb: str
-    is_whole: bool
-    is_any: bool
+    is_whole: bool = False
+    is_any: bool = False
     """Whether at least one column may be used so."""
-    columns: Sequence[str]
+    columns: Sequence[str] = ()
     """The columns that may be used so."""
 
 
@@ -95,12 +95,12 @@ class FunctionFacts:
     schema: str
     name: str
     arguments: str
-    is_definer: bool
-    is_trigger: bool
-    is_test: bool
+    is_definer: bool = False
+    is_trigger: bool = False
+    is_test: bool = False
     """Whether it answers yes or no without arguments, as helpers of policies do."""
-    anon: bool
-    authenticated: bool
+    anon: bool = False
+    authenticated: bool = False
 
     @property
     def label(self) -> str:
@@ -143,10 +143,10 @@ async def read_access(connection: Connection) -> AccessFacts:
             Guard(
                 row["schema"],
                 row["relation"],
-                row["kind"] == "v",
-                row["is_enabled"],
-                row["is_forced"],
-                row["is_invoker"],
+                is_view=row["kind"] == "v",
+                is_enabled=row["is_enabled"],
+                is_forced=row["is_forced"],
+                is_invoker=row["is_invoker"],
             )
             for row in guards
         ],

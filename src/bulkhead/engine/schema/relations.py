@@ -33,11 +33,11 @@ class ColumnFacts:
     type: str
     base_type: str
     """What is below a domain, without length or precision."""
-    is_array: bool
-    length_max: int | None
-    not_null: bool
-    has_default: bool
-    is_generated: bool
+    is_array: bool = False
+    length_max: int | None = None
+    not_null: bool = False
+    has_default: bool = False
+    is_generated: bool = False
     """Computed, or an identity that cannot be given."""
     checks: tuple[str, ...] = ()
     """The CHECK constraints on this column alone, as the server writes them."""
@@ -58,10 +58,10 @@ class Index:
     """An index by the plain columns it begins with."""
 
     columns: tuple[str, ...]
-    is_primary: bool
-    is_unique: bool
-    is_partial: bool
-    has_expressions: bool
+    is_primary: bool = False
+    is_unique: bool = False
+    is_partial: bool = False
+    has_expressions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +138,12 @@ def _column(row: Mapping[str, Any], checks: list[str]) -> ColumnFacts:
         row["name"],
         row["type"],
         row["base_type"],
-        row["is_array"],
-        row["length_max"],
-        row["not_null"],
-        row["has_default"],
-        row["is_generated"],
-        tuple(checks),
+        is_array=row["is_array"],
+        length_max=row["length_max"],
+        not_null=row["not_null"],
+        has_default=row["has_default"],
+        is_generated=row["is_generated"],
+        checks=tuple(checks),
     )
 
 
@@ -159,8 +159,8 @@ def _foreign_key(row: Mapping[str, Any]) -> ForeignKey:
 def _index(row: Mapping[str, Any]) -> Index:
     return Index(
         tuple(row["columns"]),
-        row["is_primary"],
-        row["is_unique"],
-        row["is_partial"],
-        row["has_expressions"],
+        is_primary=row["is_primary"],
+        is_unique=row["is_unique"],
+        is_partial=row["is_partial"],
+        has_expressions=row["has_expressions"],
     )
