@@ -11,6 +11,7 @@ from bulkhead.engine.monitoring.findings import Finding, Level
 from bulkhead.engine.monitoring.flows import check_flows
 from bulkhead.engine.monitoring.invariant import Invariant, run_invariants
 from bulkhead.engine.monitoring.links import check_references
+from bulkhead.engine.monitoring.standard import standard_invariants
 
 if TYPE_CHECKING:
     from bulkhead.engine.connections.router import Router
@@ -30,8 +31,9 @@ async def diagnose(
     """Check each database, then what connects them, then the invariants; never raises for a find.
 
     `sets_of` gives the migrations of a database by its name; without it they are not checked.
-    Invariants are left out while a database does not answer, because they need all of them. The
-    findings come in the order of the checks.
+    `invariants` are the application's own, checked after the standard ones. They are left out
+    while a database does not answer, because they need all of them. The findings come in the
+    order of the checks.
     """
     findings: list[Finding] = []
     answering: list[str] = []
@@ -48,7 +50,7 @@ async def diagnose(
         findings += await _guarded(name, check_flows(router.database(name)))
         findings += await _guarded(name, check_references(router, topology, name))
     if len(answering) == len(router.databases):
-        findings += await check_invariants(router, invariants)
+        findings += await check_invariants(router, [*standard_invariants(topology), *invariants])
     return findings
 
 

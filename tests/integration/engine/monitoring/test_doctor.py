@@ -10,7 +10,7 @@ from bulkhead.engine.ids import new_id
 from bulkhead.engine.migrations.files import MigrationSet
 from bulkhead.engine.monitoring.doctor import diagnose
 from bulkhead.engine.monitoring.findings import Finding, Level, worst
-from bulkhead.engine.monitoring.standard import standard_invariants
+from bulkhead.engine.monitoring.invariant import Invariant, Violation
 from bulkhead.engine.references.sweep import sweep_reference
 from bulkhead.engine.references.tombstone import place_fences
 from bulkhead.engine.system import System, migration_sets
@@ -22,9 +22,7 @@ def sets_of(database: str) -> list[MigrationSet]:
 
 
 async def examine(router: Router) -> list[Finding]:
-    return await diagnose(
-        router, TOPOLOGY, sets_of=sets_of, invariants=standard_invariants(TOPOLOGY)
-    )
+    return await diagnose(router, TOPOLOGY, sets_of=sets_of)
 
 
 def of_code(findings: list[Finding], code: str) -> list[Finding]:
@@ -146,6 +144,16 @@ async def test_orphans_are_reported_with_what_to_do(router: Router) -> None:
     assert orphans.subject == LINES.name
     assert "--dry-run" in orphans.remedy
     assert of_code(findings, "invariant_broken") == []
+
+
+async def test_an_invariant_of_the_application_is_checked_too(router: Router) -> None:
+    async def fail(_: Router) -> list[Violation]:
+        return [Violation("sales.lines 1", "is blue")]
+
+    findings = await diagnose(router, TOPOLOGY, invariants=[Invariant("X1", "none is blue", fail)])
+    (broken,) = of_code(findings, "invariant_broken")
+    assert (broken.subject, "is blue" in broken.detail) == ("X1", True)
+    assert len(of_code(findings, "invariant_holds")) == 3
 
 
 async def test_a_sweep_long_ago_is_reported(router: Router) -> None:
