@@ -17,6 +17,7 @@ BREAKS = {
         create table events_2026 partition of events for values from ('2026-01-01')
           to ('2027-01-01')""",
     "rls_without_policy": "grant select on secrets to authenticated",
+    "write_without_read": "grant insert on secrets to authenticated",
     "client_holds_table_right": "grant truncate on notes to authenticated",
     "granted_to_everybody": "grant select on topics to public",
     "materialized_view_exposed": "create materialized view m as select 1 as one",

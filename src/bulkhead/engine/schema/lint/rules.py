@@ -50,6 +50,11 @@ CATALOGUE_RULES = (
     _error("rls_not_forced", "alter table ... force row level security"),
     _error("partition_without_rls", "enable and force row level security on the partition too"),
     _warning("rls_without_policy", Category.CORRECTNESS, "write the policy, or revoke the grant"),
+    _warning(
+        "write_without_read",
+        Category.CORRECTNESS,
+        "grant select on the key at least, with a policy for the rows that are written",
+    ),
     _error("client_holds_table_right", "revoke truncate, references, trigger, maintain"),
     _error("granted_to_everybody", "revoke it from public and grant it to the roles meant"),
     _error("materialized_view_exposed", "move it into a schema that is not exposed"),
@@ -123,6 +128,11 @@ TOPOLOGY_RULES = (
     _error("key_differs", "declare the columns of a unique key", Category.CORRECTNESS),
     _error("column_missing", "correct the declaration", Category.CORRECTNESS),
     _warning("owner_unindexed", Category.PERFORMANCE, "create an index that begins with the owner"),
+    _info(
+        "owner_nullable",
+        Category.SECURITY,
+        "test that a row without an owner is seen by those only who should",
+    ),
     _info(
         "foreign_key_crosses_owners",
         Category.SECURITY,

@@ -42,6 +42,24 @@ where r.rls
   )
 group by r.label, g.grantee
 
+-- name: write_without_read
+-- Upserts, RETURNING and every WHERE need the right to read as well.
+select r.label,
+  format('%s may %s but not read', g.grantee,
+    string_agg(distinct g.privilege, ', ' order by g.privilege))
+from relations r
+join client_grants g on g.relation = r.oid
+where r.kind in ('r', 'p', 'v')
+  and g.privilege in ('insert', 'update', 'delete')
+  and not exists (
+    select 1
+    from client_grants s
+    where s.relation = r.oid
+      and s.privilege = 'select'
+      and s.grantee in (g.grantee, 'public')
+  )
+group by r.label, g.grantee
+
 -- name: client_holds_table_right
 -- TRUNCATE passes over row level security, REFERENCES and TRIGGER let a client change a table.
 select r.label, format('%s holds %s', g.grantee, string_agg(distinct g.privilege, ', '))

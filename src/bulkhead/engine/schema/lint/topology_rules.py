@@ -57,6 +57,9 @@ def _check_owner(
     column = parse_owner(table.owner or "").first_column
     if not any(index.columns[:1] == (column,) for index in relation.indexes):
         yield "owner_unindexed", f"{relation.label}.{column}", "no index begins with it"
+    facts = relation.columns.get(column)
+    if facts is not None and not facts.not_null:
+        yield "owner_nullable", f"{relation.label}.{column}", "a row may belong to nobody"
     for key in relation.foreign_keys:
         target = declared.get(key.target)
         if target is not None and target.owner is not None and column not in key.columns:

@@ -11,8 +11,8 @@ from bulkhead.engine.schema.relations import (
 from bulkhead.engine.topology import Access, Database, Table
 
 
-def column(name: str, type_: str = "uuid") -> ColumnFacts:
-    return ColumnFacts(name, type_, type_, not_null=True)
+def column(name: str, type_: str = "uuid", *, not_null: bool = True) -> ColumnFacts:
+    return ColumnFacts(name, type_, type_, not_null=not_null)
 
 
 def index(*columns: str, is_unique: bool = False) -> Index:
@@ -71,6 +71,18 @@ def test_the_owner_is_looked_for_in_every_statement_and_needs_an_index() -> None
     )
     assert check(declared(Table("notes", owner="user_id")), bare) == {
         ("owner_unindexed", "public.notes.user_id")
+    }
+
+
+def test_an_owner_that_may_be_missing_is_pointed_out() -> None:
+    loose = relation(
+        "notes",
+        column("id"),
+        column("user_id", not_null=False),
+        indexes=(index("id", is_unique=True), index("user_id")),
+    )
+    assert check(declared(Table("notes", owner="user_id")), loose) == {
+        ("owner_nullable", "public.notes.user_id")
     }
 
 
