@@ -13,6 +13,7 @@ from uuid import UUID
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.errors import NotFound
 from bulkhead.engine.messaging.event import Envelope
+from bulkhead.engine.messaging.listener import CHANNEL
 from bulkhead.engine.messaging.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class DeadLetterUnknown(NotFound):
     """Handler '{handler}' has no dead letter of event {event_id} in '{database}'."""
 
     code = "dead_letter_unknown"
-    hint = "List them: bulkhead events dead-letters."
+    hint = "List them: bulkhead event dead list."
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ async def discard(tx: Transaction, event_id: UUID, handler: str, reason: str) ->
 
 
 def _ring_after(tx: Transaction) -> None:
-    """Make the relay look everywhere once `tx` is durable: what waited is old."""
+    """Make every relay look everywhere once `tx` is durable: what waited is old."""
+    tx.at_commit(f"notify {CHANNEL}")
     if isinstance(tx.events, Outbox):
         outbox, database = tx.events, tx.database
         tx.after_commit(lambda: outbox.ring(database, frozenset()))

@@ -59,6 +59,8 @@ class Receiver:
     timeout_s: float = HANDLER_TIMEOUT_S
     chunk: int = CHUNK_MAX
     """How many events share the next transaction."""
+    _handling: bool = False
+    """Whether the transaction in hand has come as far as the handler."""
 
     async def deliver(self, claim: Claim, lease_s: float) -> Outcome:
         """Deliver in order; what could not be tried before the lease ends is released."""
@@ -120,23 +122,26 @@ class Receiver:
             async with asyncio.timeout(self.timeout_s):
                 await self._transact(part)
         except TimeoutError as error:
+            if not self._handling:
+                reason = f"it did not answer within {self.timeout_s} s"
+                raise DeliveryInterrupted(database=self.database.name, reason=reason) from error
             raise HandlerTimedOut(
                 handler=self.subscription.name, timeout_s=self.timeout_s
             ) from error
         await failpoints.reach(DELIVERED)
 
     async def _transact(self, part: Sequence[Delivery]) -> None:
-        handling = False
+        self._handling = False
         try:
             async with self.database.transaction(SERVICE) as tx:
                 ids = [delivery.envelope.id for delivery in part]
                 new = await receive(tx, self.subscription.name, ids)
                 await failpoints.reach(RECEIVED)
-                handling = True
+                self._handling = True
                 await self._handle(tx, [d for d in part if d.envelope.id in new])
                 await failpoints.reach(HANDLED)
         except BulkheadError as error:
-            if not handling or _is_interruption(error, alone=len(part) == 1):
+            if not self._handling or _is_interruption(error, alone=len(part) == 1):
                 raise DeliveryInterrupted(
                     database=self.database.name, reason=error.message
                 ) from error

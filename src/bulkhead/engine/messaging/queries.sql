@@ -111,35 +111,38 @@ group by d.handler
 order by d.handler
 
 -- name: prune_events
--- Delete at most $2 events older than $1 days that nobody has still to receive.
+-- Delete at most $2 events older than $1 days, with ids before $3, that nobody waits for any more.
 delete from bulkhead.events
 where id in (
   select e.id
   from bulkhead.events e
-  where e.occurred_at < now() - make_interval(days => $1)
+  where e.id < $3
+    and e.occurred_at < now() - make_interval(days => $1)
     and not exists (select from bulkhead.deliveries d where d.event_id = e.id)
   order by e.id
   limit $2
 )
 
 -- name: prune_inbox
--- Delete at most $2 inbox rows older than $1 days.
+-- Delete at most $2 inbox rows older than $1 days, of events with ids before $3.
 delete from bulkhead.inbox
 where (event_id, handler) in (
   select i.event_id, i.handler
   from bulkhead.inbox i
-  where i.received_at < now() - make_interval(days => $1)
+  where i.event_id < $3
+    and i.received_at < now() - make_interval(days => $1)
   order by i.event_id
   limit $2
 )
 
 -- name: prune_discarded
--- Delete at most $2 records of discarded deliveries older than $1 days.
+-- Delete at most $2 records older than $1 days of discarded events with ids before $3.
 delete from bulkhead.discarded_deliveries
 where (event_id, handler) in (
   select d.event_id, d.handler
   from bulkhead.discarded_deliveries d
-  where d.discarded_at < now() - make_interval(days => $1)
+  where d.event_id < $3
+    and d.discarded_at < now() - make_interval(days => $1)
   order by d.event_id
   limit $2
 )

@@ -33,7 +33,7 @@ class DeliveriesStuck(BulkheadError):
     """Some deliveries cannot be made: {stuck}."""
 
     code = "deliveries_stuck"
-    hint = "See why: bulkhead events dead-letters."
+    hint = "See why: bulkhead event dead list."
 
 
 @dataclass(frozen=True, slots=True)

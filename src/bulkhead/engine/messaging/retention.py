@@ -6,9 +6,12 @@ must still find its row.
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import UUID
 
+from bulkhead.engine.clock import now
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.queries import load_queries
 
@@ -40,9 +43,15 @@ async def prune(database: OpenDatabase, retention: Retention) -> int:
         (QUERIES.prune_discarded, retention.inbox_days),
     ):
         deleted = PRUNE_MAX
+        before = first_id_at(now() - dt.timedelta(days=days))
         while deleted == PRUNE_MAX:
             async with database.transaction(SERVICE) as tx:
-                status = await tx.execute(query, days, PRUNE_MAX)
+                status = await tx.execute(query, days, PRUNE_MAX, before)
             deleted = int(status.split()[-1])
             pruned += deleted
     return pruned
+
+
+def first_id_at(at: dt.datetime) -> UUID:
+    """The smallest UUIDv7 of an instant: the key that bounds what is older."""
+    return UUID(int=int(at.timestamp() * 1000) << 80)

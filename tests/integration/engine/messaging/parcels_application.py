@@ -58,6 +58,10 @@ class Handlers:
 
     poison: set[str] = field(default_factory=set)
     """Keys on which the recording handler fails."""
+    lethal: set[str] = field(default_factory=set)
+    """Keys on which the recording handler's connection breaks."""
+    endless: set[str] = field(default_factory=set)
+    """Keys on which the recording handler never comes back."""
     calls: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -78,6 +82,10 @@ class Handlers:
         )
         if event.name in self.poison:
             raise Poisoned(event.name)
+        if event.name in self.lethal:
+            await tx.execute("reset role; select pg_terminate_backend(pg_backend_pid())")
+        if event.name in self.endless:
+            await asyncio.Event().wait()
         publish(tx, Recorded(event.name, event.number))
 
     async def copy(self, tx: Transaction, events: Sequence[Counted]) -> None:

@@ -178,6 +178,51 @@ async def test_a_failed_delivery_is_tried_again_later(parcels: System, handlers:
     assert await received(parcels) == {"bad": [1]}
 
 
+async def test_an_event_on_which_the_connection_always_breaks_becomes_a_dead_letter(
+    parcels: System, handlers: Handlers
+) -> None:
+    handlers.lethal.add("bad")
+    for name in ("a", "bad", "b", "bad"):
+        await count_up(parcels, name)
+    relay = another_relay(parcels, HASTY)
+    for _ in range(10):
+        await relay.drain(allow_dead=True)
+        parcels.database("target").breaker.succeeded()  # Its pause has passed.
+    assert await received(parcels) == {"a": [1], "b": [1]}
+    (letter,) = await dead_letters(parcels)
+    assert (letter.envelope.key, letter.attempts) == ("bad", 3)
+    assert letter.error.startswith("connection_lost: ")
+
+
+async def test_a_handler_that_never_comes_back_is_stopped(
+    parcels: System, handlers: Handlers
+) -> None:
+    handlers.endless.add("bad")
+    for name in ("a", "bad", "b"):
+        await count_up(parcels, name)
+    impatient = RelayLimits(handler_timeout_s=0.3, retry=Retry(attempts_max=1))
+    await another_relay(parcels, impatient).drain(allow_dead=True)
+    assert await received(parcels) == {"a": [1], "b": [1]}
+    (letter,) = await dead_letters(parcels)
+    assert letter.error == "handler_timed_out: Handler 'target.record' took longer than 0.3 s."
+
+
+async def test_a_payload_that_cannot_be_read_becomes_a_dead_letter(parcels: System) -> None:
+    for name in ("a", "bad", "b"):
+        await count_up(parcels, name)
+    async with parcels.database("origin").transaction(SERVICE) as tx:
+        await tx.execute(
+            "update bulkhead.events set payload = '{\"name\": \"bad\"}' where key = 'bad'"
+        )
+    relay = another_relay(parcels, HASTY)
+    await relay.drain(allow_dead=True)
+    assert await received(parcels) == {"a": [1], "b": [1]}
+    assert await received(parcels, "mirror") == {"a": [1], "b": [1]}
+    letters = await dead_letters(parcels)
+    assert {letter.handler for letter in letters} == {"target.record", "mirror.copy"}
+    assert all("number" in letter.error for letter in letters)
+
+
 async def test_the_life_of_an_event_is_told_from_outbox_to_inboxes(parcels: System) -> None:
     await count_up(parcels, "a")
     async with parcels.database("origin").transaction(SERVICE) as tx:
