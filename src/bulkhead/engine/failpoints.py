@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable
 from enum import StrEnum
 
+from bulkhead.engine.errors import ConfigurationInvalid
+
 
 class Mode(StrEnum):
     """What happens when an armed point is reached."""
@@ -46,6 +48,18 @@ def registered() -> frozenset[str]:
 def arm(name: str, mode: Mode = Mode.RAISE, *, after: int = 0) -> None:
     """Let the point act when it has been passed `after` times."""
     _armed[name] = (mode, after)
+
+
+def arm_to_exit(text: str) -> None:
+    """Arm the point that `text` names, `name` or `name:after`, so that the process ends there.
+
+    Raises ConfigurationInvalid for a point that is not registered.
+    """
+    name, _, after = text.partition(":")
+    if name not in _registered or not (after or "0").isdecimal():
+        known = ", ".join(sorted(_registered))
+        raise ConfigurationInvalid(reason=f"'{text}' is no failpoint; there are {known}")
+    arm(name, Mode.EXIT, after=int(after or 0))
 
 
 def disarm(name: str | None = None) -> None:

@@ -55,6 +55,12 @@ class Settings:
     """Whether a new user's e-mail address counts as confirmed at once."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses whose `X-Forwarded-For` is believed."""
+    lease_s: float = 30.0
+    """How long sagas and deliveries that somebody works on are left to them; whoever takes longer
+    is taken for dead. Longer than a request takes, or requests are taken over in flight."""
+    failpoint: str | None = None
+    """For tests: where `bulkhead up` shall end as if by kill -9: `name`, or `name:after` to let the
+    point be passed so many times before."""
 
     @property
     def origin(self) -> str:
@@ -84,6 +90,8 @@ def load_settings(directory: Path | None = None, **overrides: object) -> Setting
         "statement_timeout_s": float(read.integer("STATEMENT_TIMEOUT_S", 8, low=1, high=3600)),
         "autoconfirm": read.flag("AUTOCONFIRM", default=False),
         "trusted_proxies": tuple(read.text("TRUSTED_PROXIES", "").replace(",", " ").split()),
+        "lease_s": float(read.integer("LEASE_S", 30, low=1, high=3600)),
+        "failpoint": read.optional("FAILPOINT"),
     }
     given |= {name: value for name, value in overrides.items() if value is not None}
     return Settings(**given)  # type: ignore[arg-type]

@@ -24,8 +24,9 @@ from bulkhead.engine.drivers.protocol import DatabaseSpec, Driver
 from bulkhead.engine.drivers.secret import Secret
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.ids import new_id
+from bulkhead.engine.messaging.delivery import HANDLER_TIMEOUT_S
 from bulkhead.engine.messaging.outbox import Outbox
-from bulkhead.engine.messaging.relay import Relay
+from bulkhead.engine.messaging.relay import Relay, RelayLimits
 from bulkhead.engine.messaging.saga_runner import SagaRunner
 from bulkhead.engine.messaging.saga_worker import SagaWorker
 from bulkhead.engine.migrations.apply import apply
@@ -123,14 +124,19 @@ def build_system(
     router = Router(application.name, tuple(placements), settings, events=outbox)
     outside = application.outside(settings)
     sagas = {saga.name: saga for saga in application.sagas(outside)}
-    runner = SagaRunner(router, sagas, owner=_owner())
+    runner = SagaRunner(router, sagas, _owner(), settings.lease_s)
+    limits = RelayLimits(
+        lease_s=settings.lease_s,
+        handler_timeout_s=min(HANDLER_TIMEOUT_S, settings.lease_s / 2),
+    )
+    hot = [database.name for database in application.topology.databases if database.hot]
     return System(
         application,
         settings,
         router,
         outside,
         outbox,
-        Relay(router, outbox, hot=[d.name for d in application.topology.databases if d.hot]),
+        Relay(router, outbox, hot=hot, limits=limits),
         runner,
         SagaWorker(runner),
     )

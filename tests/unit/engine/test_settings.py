@@ -48,6 +48,7 @@ def test_an_empty_variable_counts_as_not_set(
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
         ("AUTOCONFIRM", "maybe"),
+        ("LEASE_S", "0"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_by_name(

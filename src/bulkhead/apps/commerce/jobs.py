@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from bulkhead.apps.commerce.orders.checkout.service import expire_orders, list_holding
@@ -12,11 +13,14 @@ from bulkhead.apps.commerce.topology import TOPOLOGY
 from bulkhead.capabilities.identity import tidy
 from bulkhead.engine.application import Job
 from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.references.deletion import announce_deletions
 from bulkhead.engine.references.sweep import SweepLimits, sweep_reference
 
 if TYPE_CHECKING:
     from bulkhead.engine.system import System
+
+log = logging.getLogger(__name__)
 
 BATCH_MAX = 200
 SWEEP_LIMITS = SweepLimits(rows_per_s=20_000, rows_max=200_000)
@@ -48,11 +52,17 @@ async def free_forgotten_stock(system: System) -> int:
 
 
 async def carry_out_refunds(system: System) -> int:
-    """Carry out refunds that were asked for and that nobody has carried out."""
+    """Carry out refunds that were asked for and that nobody has carried out.
+
+    One that cannot be carried out does not keep those behind it waiting.
+    """
     async with system.database("orders").transaction(SERVICE, read_only=True) as db:
         due = await list_due_refunds(db, BATCH_MAX)
     for refund_id in due:
-        await refund_payment(system.sagas, refund_id)
+        try:
+            await refund_payment(system.sagas, refund_id)
+        except BulkheadError as error:
+            log.warning("refund %s: %s", refund_id, error)
     return len(due)
 
 

@@ -165,8 +165,10 @@ class Charging:
             return Absent()
         if charge.state is ChargeState.PENDING:
             return Unknown()
-        await self.provider.refund(f"{key}-undo", key, charge.amount - charge.refunded)
-        return Done(None)
+        if not (left := charge.amount - charge.refunded):
+            return Done(None)
+        refund = await self.provider.refund(f"{key}-undo", key, left)
+        return Done(None) if refund.state is RefundState.SUCCEEDED else Unknown()
 
     async def refund(self, _: str, item: StepItem) -> Reply:
         """Give money back; the same refund id is the same refund, so that asking is repeating."""
@@ -188,7 +190,7 @@ async def _end_order(tx: Transaction, items: Sequence[StepItem]) -> None:
         code = str((item.error or {}).get("code", ""))
         state = "rejected" if code in STOCK_REASONS else "cancelled"
         await cancel_orders(tx, [item.saga_id], reason=code, state=state)
-        await void_attempts(tx, [item.saga_id])
+    await void_attempts(tx, [(item.saga_id, _attempt(item)["attempt_no"]) for item in items])
 
 
 async def _reserve_stock(tx: Transaction, items: Sequence[StepItem]) -> list[Json | BulkheadError]:
@@ -204,7 +206,8 @@ async def _start_attempt(tx: Transaction, items: Sequence[StepItem]) -> list[Jso
 
 
 async def _void_attempt(tx: Transaction, items: Sequence[StepItem]) -> None:
-    await void_attempts(tx, [UUID(_order_id(item)) for item in items])
+    attempts = [(UUID(_order_id(item)), _attempt(item)["attempt_no"]) for item in items]
+    await void_attempts(tx, attempts)
 
 
 async def _settle(tx: Transaction, items: Sequence[StepItem]) -> list[Json | BulkheadError]:

@@ -1,7 +1,7 @@
 -- name: find_saga
 -- One saga.
-select id, name, state, input, request_hash, result, error, fence, attempts, created_at, updated_at,
-  leased_until > clock_timestamp() as leased,
+select id, name, state, input, request_hash, result, error, fence, owner, attempts, created_at,
+  updated_at, owner is not null and leased_until > clock_timestamp() as leased,
   deadline_at < clock_timestamp() as overdue
 from bulkhead.sagas
 where id = $1
@@ -12,14 +12,18 @@ update bulkhead.sagas
 set fence = fence + 1,
   owner = $2,
   leased_until = clock_timestamp() + make_interval(secs => $3),
-  attempts = attempts + 1,
+  attempts = case when $4 then 0 else attempts end,
+  state = case state when 'needs_human' then 'running' else state end,
   updated_at = now()
 where id = $1
   and (
-    (state in ('running', 'compensating') and (leased_until < clock_timestamp() or $4))
+    (
+      state in ('running', 'compensating')
+      and (leased_until < clock_timestamp() or owner is null or $4)
+    )
     or (state = 'needs_human' and $4)
   )
-returning id, name, state, input, request_hash, result, error, fence, attempts, created_at,
+returning id, name, state, input, request_hash, result, error, fence, owner, attempts, created_at,
   updated_at, true as leased, deadline_at < clock_timestamp() as overdue
 
 -- name: claim_stale_sagas
@@ -41,8 +45,8 @@ from (
   for update skip locked
 ) stale
 where s.id = stale.id
-returning s.id, s.name, s.state, s.input, s.request_hash, s.result, s.error, s.fence, s.attempts,
-  s.created_at, s.updated_at, true as leased, s.deadline_at < clock_timestamp() as overdue
+returning s.id, s.name, s.state, s.input, s.request_hash, s.result, s.error, s.fence, s.owner,
+  s.attempts, s.created_at, s.updated_at, true as leased, s.deadline_at < clock_timestamp() as overdue
 
 -- name: release_saga
 -- Give a saga back before its lease runs out.
@@ -92,13 +96,14 @@ where s.saga_id = before.saga_id and s.step = before.step
 returning before.state as was, before.output
 
 -- name: list_unsettled
--- Markers of steps whose saga should long have ended.
-select saga_id, step, saga, state
+-- Markers of steps whose saga should long have ended, a page at a time.
+select saga_id, step, created_at
 from bulkhead.saga_steps
 where settled_at is null
   and created_at < clock_timestamp() - make_interval(secs => $2)
-  and saga = any($1::text[])
-order by created_at
+  and saga = $1
+  and (created_at, saga_id, step) > ($4::timestamptz, $5::uuid, $6::text)
+order by created_at, saga_id, step
 limit $3
 
 -- name: settle_markers
@@ -115,8 +120,8 @@ where id = any($1::uuid[])
 
 -- name: list_sagas
 -- Sagas by state, newest first.
-select id, name, state, input, request_hash, result, error, fence, attempts, created_at, updated_at,
-  leased_until > clock_timestamp() as leased,
+select id, name, state, input, request_hash, result, error, fence, owner, attempts, created_at,
+  updated_at, owner is not null and leased_until > clock_timestamp() as leased,
   deadline_at < clock_timestamp() as overdue
 from bulkhead.sagas
 where ($1::text is null or state = $1)

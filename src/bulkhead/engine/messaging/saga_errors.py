@@ -52,6 +52,15 @@ class SagaExpired(BulkheadError):
     hint = "Send the request again with a new Idempotency-Key."
 
 
+class SagaDecided(Conflict):
+    """Saga {saga_id} cannot be taken back any more: its step '{pivot}' has an outcome."""
+
+    code = "saga_decided"
+    hint = (
+        "Let it end (bulkhead saga resume), then undo its result, such as by cancelling an order."
+    )
+
+
 class SagaUnknown(BulkheadError):
     """No saga is called '{name}'."""
 

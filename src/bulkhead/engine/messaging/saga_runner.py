@@ -27,12 +27,12 @@ from bulkhead.engine.messaging.saga import (
     Saga,
     SagaState,
     Step,
-    StepItem,
     Unknown,
 )
 from bulkhead.engine.messaging.saga_errors import (
     IdempotencyKeyReused,
     SagaAbandoned,
+    SagaDecided,
     SagaExpired,
     SagaInProgress,
     SagaPending,
@@ -41,13 +41,16 @@ from bulkhead.engine.messaging.saga_errors import (
     is_transient,
     store_error,
 )
-from bulkhead.engine.messaging.saga_steps import SagaRepeated, StepRunner, StepUndone, Work
+from bulkhead.engine.messaging.saga_run import Run, answer_of, rank
+from bulkhead.engine.messaging.saga_steps import SagaRepeated, StepRunner, Work
 from bulkhead.engine.messaging.saga_store import (
+    LEASE_S,
     QUERIES,
     SagaRecord,
     Start,
     claim_saga,
     find_saga,
+    list_markers,
     refuse_saga,
 )
 
@@ -56,38 +59,12 @@ if TYPE_CHECKING:
 
 TRIES_INLINE = 3
 PAUSE_S = 0.05
+CALLER_S = 5.0
+"""How long an unfinished saga is left to its caller, who can finish what a worker cannot."""
 ATTEMPTS_MAX = 30
 BACKOFF_S_MAX = 60.0
 REPEAT_WAIT_S = 10.0
 FENCED = "BHF01"
-
-
-@dataclass(slots=True)
-class Run:
-    """One go at a saga, from its start or from where another go stopped."""
-
-    saga: Saga
-    saga_id: UUID
-    input: Json
-    fence: int = 1
-    transient: Mapping[str, Any] = field(default_factory=dict)
-    start: Start | None = None
-    asks: bool = False
-    """Whether calls to the outside are only asked after, not made: the worker's way."""
-    overdue: bool = False
-    outputs: dict[str, Json] = field(default_factory=dict)
-    called: set[str] = field(default_factory=set)
-
-    @property
-    def past_pivot(self) -> bool:
-        """Whether there is no way back."""
-        output = self.outputs.get(self.saga.pivot)
-        refused = isinstance(output, Mapping) and "refused" in output
-        return self.saga.pivot in self.outputs and not refused
-
-    def item(self, error: Mapping[str, Json] | None = None) -> StepItem:
-        """What the next step is given."""
-        return StepItem(self.saga_id, self.input, dict(self.outputs), error, self.transient)
 
 
 @dataclass(slots=True, eq=False)
@@ -97,6 +74,7 @@ class SagaRunner:
     router: Router
     sagas: Mapping[str, Saga]
     owner: str
+    lease_s: float = LEASE_S
     steps: StepRunner = field(init=False)
     _local: dict[UUID, tuple[str, asyncio.Task[Json]]] = field(default_factory=dict)
 
@@ -124,7 +102,7 @@ class SagaRunner:
                 raise IdempotencyKeyReused
             return await asyncio.shield(task)
         run = Run(saga, saga_id, input, transient=transient or {})
-        run.start = Start(saga, saga_id, input, request_hash, self.owner)
+        run.start = Start(saga, saga_id, input, request_hash, self.owner, self.lease_s)
         task = asyncio.create_task(self._begin(run, request_hash))
         self._local[saga_id] = (request_hash, task)
         task.add_done_callback(lambda _: self._forget(saga_id))
@@ -159,10 +137,19 @@ class SagaRunner:
         await self._postpone(run, record.attempts)
 
     async def compensate(self, record: SagaRecord, error: BulkheadError) -> None:
-        """Take a claimed saga back on an operator's word."""
+        """Take a claimed saga back on an operator's word.
+
+        Raises SagaDecided when there is no way back, and SagaPending when it is not known yet or
+        something cannot be undone at the moment; a worker then goes on with it.
+        """
         run = Run(self.saga(record.name), record.id, record.input, record.fence, asks=True)
-        await self._load_markers(run)
-        await self._compensate(run, error)
+        try:
+            if not await self._load_markers(run):
+                await self._verify_undecided(run)
+            await self._compensate(run, error)
+        except (SagaDecided, SagaPending):
+            await self._postpone(run, 0)
+            raise
 
     @property
     def homes(self) -> tuple[str, ...]:
@@ -207,9 +194,11 @@ class SagaRunner:
                 if record is not None and record.request_hash != request_hash:
                     raise IdempotencyKeyReused
                 if record is not None and not record.leased:
-                    claimed = await claim_saga(tx, run.saga_id, self.owner)
-            if record is not None and (ended := _answer(record)) is not None:
+                    claimed = await claim_saga(tx, run.saga_id, self.owner, lease_s=self.lease_s)
+            if record is not None and (ended := answer_of(record)) is not None:
                 return ended[0]
+            if record is not None and record.state is SagaState.NEEDS_HUMAN:
+                raise SagaPending(saga_id=run.saga_id)
             if claimed is not None:
                 run.fence, run.overdue, run.start = claimed.fence, claimed.overdue, None
                 run.input = claimed.input
@@ -259,7 +248,7 @@ class SagaRunner:
         """Another worker or a webhook has ended this saga: its answer is ours."""
         async with self.router.database(run.saga.home).transaction(SERVICE, read_only=True) as tx:
             record = await find_saga(tx, run.saga_id)
-        if record is not None and (ended := _answer(record)) is not None:
+        if record is not None and (ended := answer_of(record)) is not None:
             return ended[0]
         raise SagaInProgress
 
@@ -278,7 +267,7 @@ class SagaRunner:
                 run.outputs[step.name] = outcome
         if errors:
             # What is known for sure outranks a failure of which the outcome is open.
-            raise min(errors, key=_rank)
+            raise min(errors, key=rank)
 
     async def _attempt(self, run: Run, step: Step) -> Json | BulkheadError:
         """Run one step, trying again when a database does not answer; errors are values here."""
@@ -293,9 +282,7 @@ class SagaRunner:
             try:
                 return await self.steps.run(run.saga, step, work)
             except SagaRepeated as error:
-                # After a lost reply the record may be our own.
-                found = await self.steps.marker(step, run.saga_id) if tries else None
-                return error if found is None or found[0] else found[1]
+                return await self._recall(run, step) if tries else error
             except BulkheadError as error:
                 if not is_transient(error):
                     return error
@@ -304,9 +291,35 @@ class SagaRunner:
             return Unavailable(what=f"Database '{step.database}'")
         return SagaPending(saga_id=run.saga_id)
 
+    async def _recall(self, run: Run, step: DatabaseStep) -> Json | BulkheadError:
+        """After a lost reply the saga that was recorded before may be our own."""
+        assert run.start is not None, "only the first step of a new saga can be a repetition"
+        try:
+            async with self.router.database(run.saga.home).transaction(SERVICE) as tx:
+                record = await find_saga(tx, run.saga_id)
+                markers = await list_markers(tx, run.saga_id)
+        except BulkheadError:
+            return Unavailable(what=f"Database '{step.database}'")
+        outputs = {marker.step: marker.output for marker in markers if not marker.undone}
+        if record is None or not run.start.is_of(record) or step.name not in outputs:
+            return SagaRepeated()
+        return outputs[step.name]
+
+    async def _verify_undecided(self, run: Run) -> None:
+        """Raise SagaDecided when the pivot has an outcome, SagaPending when nobody knows."""
+        pivot = next(step for step in run.saga.steps if step.name == run.saga.pivot)
+        if isinstance(pivot, ExternalStep) and run.has_run_before(pivot):
+            outcome = await self._call(run, pivot)
+            if isinstance(outcome, SagaPending):
+                raise outcome
+            if not isinstance(outcome, BulkheadError):
+                run.outputs[pivot.name] = outcome
+        if run.past_pivot:
+            raise SagaDecided(saga_id=run.saga_id, pivot=pivot.name)
+
     async def _call(self, run: Run, step: ExternalStep) -> Json | BulkheadError:
         run.called.add(step.name)
-        match await self.steps.call(run.saga, step, run.item(), ask=run.asks):
+        match await self.steps.call(run.saga, step, run.item(), ask=run.only_asks):
             case Done(output):
                 return output
             case Refused(error):
@@ -314,7 +327,7 @@ class SagaRunner:
                     return error
                 return {"refused": store_error(error)}
             case Absent():
-                return SagaAbandoned()
+                return SagaExpired() if run.overdue else SagaAbandoned()
             case Unknown():
                 return SagaPending(saga_id=run.saga_id)
 
@@ -341,7 +354,7 @@ class SagaRunner:
         if isinstance(step, ExternalStep):
             if step.name in run.called or run.start is None:
                 reply = await self.steps.undo_call(run.saga, step, run.item(error))
-                if isinstance(reply, Unknown):
+                if not isinstance(reply, Done | Absent):
                     raise SagaPending(saga_id=run.saga_id)
         elif step.database != run.saga.home:
             await self.steps.undo(run.saga, step, Work(run.item(error)))
@@ -364,7 +377,7 @@ class SagaRunner:
 
     async def _postpone(self, run: Run, attempts: int) -> None:
         """Let a worker take the saga up again later, or call for a human."""
-        pause_s = min(2.0**attempts, BACKOFF_S_MAX) if attempts else PAUSE_S
+        pause_s = min(2.0**attempts, BACKOFF_S_MAX) if attempts else CALLER_S
         try:
             async with self.router.database(run.saga.home).transaction(SERVICE) as tx:
                 if attempts >= ATTEMPTS_MAX:
@@ -375,20 +388,3 @@ class SagaRunner:
                     await tx.execute(QUERIES.release_saga, run.saga_id, run.fence, pause_s)
         except BulkheadError:
             return  # Its lease runs out by itself.
-
-
-def _answer(record: SagaRecord) -> tuple[Json] | None:
-    """The answer of an ended saga in a tuple, None when it has not ended."""
-    if record.state is SagaState.COMPLETED:
-        return (record.result,)
-    if record.state is SagaState.COMPENSATED:
-        raise StoredRefusal(record.error or {})
-    return None
-
-
-def _rank(error: BulkheadError) -> int:
-    order = (SagaRepeated, StepUndone)
-    for rank, kind in enumerate(order):
-        if isinstance(error, kind):
-            return rank
-    return len(order) + (isinstance(error, SagaPending) or is_transient(error))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 QUERIES = load_queries(__package__, "saga.sql")
 
-LEASE_S = 30
+LEASE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,10 @@ class SagaRecord:
     result: Json
     error: Mapping[str, Json] | None
     fence: int
+    owner: str | None
+    """Who works on it, or worked on it last; None when it was given back."""
     attempts: int
+    """How often a worker has taken it up."""
     created_at: dt.datetime
     updated_at: dt.datetime
     leased: bool
@@ -62,6 +65,15 @@ class Start:
     input: Json
     request_hash: str
     owner: str
+    lease_s: float = LEASE_S
+
+    def is_of(self, record: SagaRecord) -> bool:
+        """Whether this is how `record` was begun, and nobody has taken it over since."""
+        return (record.owner, record.fence, record.request_hash) == (
+            self.owner,
+            1,
+            self.request_hash,
+        )
 
 
 def begin_sagas(tx: Transaction, starts: Sequence[Start]) -> None:
@@ -69,7 +81,7 @@ def begin_sagas(tx: Transaction, starts: Sequence[Start]) -> None:
     rows = ",".join(
         f"('{start.saga_id}',{literal(start.saga.name)},{literal(start.input)},"
         f"{literal(start.request_hash)},{literal(start.owner)},"
-        f"now()+interval '{LEASE_S} s',now()+interval '{start.saga.deadline_s} s')"
+        f"now()+interval '{start.lease_s} s',now()+interval '{start.saga.deadline_s} s')"
         for start in starts
     )
     tx.at_commit(
@@ -134,18 +146,21 @@ async def find_saga(tx: Transaction, saga_id: UUID) -> SagaRecord | None:
 
 
 async def claim_saga(
-    tx: Transaction, saga_id: UUID, owner: str, *, force: bool = False
+    tx: Transaction, saga_id: UUID, owner: str, *, lease_s: float = LEASE_S, force: bool = False
 ) -> SagaRecord | None:
-    """Take over an open saga that nobody works on; None when somebody does or it has ended."""
-    row = await tx.fetchrow(QUERIES.claim_saga, saga_id, owner, LEASE_S, force)
+    """Take over an open saga that nobody works on; None when somebody does or it has ended.
+
+    With `force` also one that somebody works on, and one that was left to a human.
+    """
+    row = await tx.fetchrow(QUERIES.claim_saga, saga_id, owner, lease_s, force)
     return None if row is None else parse_record(row)
 
 
 async def claim_stale_sagas(
-    tx: Transaction, names: Sequence[str], owner: str, limit: int
+    tx: Transaction, names: Sequence[str], owner: str, limit: int, *, lease_s: float = LEASE_S
 ) -> list[SagaRecord]:
     """Take over open sagas whose lease has run out."""
-    rows = await tx.fetch(QUERIES.claim_stale_sagas, list(names), owner, LEASE_S, limit)
+    rows = await tx.fetch(QUERIES.claim_stale_sagas, list(names), owner, lease_s, limit)
     return [parse_record(row) for row in rows]
 
 
@@ -173,6 +188,7 @@ def parse_record(row: Mapping[str, Any]) -> SagaRecord:
         result=_loads(row["result"]),
         error=_loads(row["error"]),
         fence=row["fence"],
+        owner=row["owner"],
         attempts=row["attempts"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],

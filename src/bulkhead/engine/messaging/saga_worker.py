@@ -9,8 +9,9 @@ it, and then taking the marker's step back.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -33,9 +34,14 @@ if TYPE_CHECKING:
 
 SWEEP_S = 1.0
 BATCH_MAX = 20
+PAGE_ROWS = 500
+PAGES_MAX = 20
 GRACE_S = 30.0
 RETENTION_DAYS = 30
 PRUNE_MAX = 5000
+
+OPEN = frozenset({"running", "compensating", "needs_human"})
+BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +103,9 @@ class SagaWorker:
     async def _claim(self, home: str) -> list[SagaRecord]:
         names = [saga.name for saga in self.runner.sagas.values() if saga.home == home]
         async with self.runner.router.database(home).transaction(SERVICE) as tx:
-            return await claim_stale_sagas(tx, names, self.runner.owner, BATCH_MAX)
+            return await claim_stale_sagas(
+                tx, names, self.runner.owner, BATCH_MAX, lease_s=self.runner.lease_s
+            )
 
     async def _resume(self, record: SagaRecord) -> None:
         try:
@@ -109,16 +117,26 @@ class SagaWorker:
     async def _settle(self, saga: Saga, database: str) -> int:
         """Look after markers in `database` that are older than their saga may be."""
         age_s = saga.deadline_s + self.grace_s
-        async with self.runner.router.database(database).transaction(SERVICE, read_only=True) as tx:
-            rows = await tx.fetch(QUERIES.list_unsettled, [saga.name], age_s, BATCH_MAX)
-        if not rows:
-            return 0
+        after = (BEGINNING, UUID(int=0), "")
+        settled = 0
+        for _ in range(PAGES_MAX):
+            place = self.runner.router.database(database)
+            async with place.transaction(SERVICE, read_only=True) as tx:
+                rows = await tx.fetch(QUERIES.list_unsettled, saga.name, age_s, PAGE_ROWS, *after)
+            if rows:
+                settled += await self._settle_page(saga, database, rows)
+                after = (rows[-1]["created_at"], rows[-1]["saga_id"], rows[-1]["step"])
+            if len(rows) < PAGE_ROWS:
+                break
+        return settled
+
+    async def _settle_page(self, saga: Saga, database: str, rows: Sequence[Any]) -> int:
         ids = {row["saga_id"] for row in rows}
         states = await self._states(saga, ids)
         for row in rows:
             if row["saga_id"] not in states and database != saga.home:
                 await self._abandon(saga, database, row)
-        ended = [i for i in ids if states.get(i) not in ("running", "compensating", "needs_human")]
+        ended = [i for i in ids if states.get(i) not in OPEN]
         async with self.runner.router.database(database).transaction(SERVICE) as tx:
             await tx.execute(QUERIES.settle_markers, ended)
         return len(ended)

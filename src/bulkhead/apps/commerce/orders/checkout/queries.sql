@@ -28,11 +28,13 @@ select order_id, state, state_before, changed, refund_id, refund_amount
 from private.cancel_orders($1::jsonb)
 
 -- name: void_attempts
--- Close the attempts of orders under whose keys nothing can be charged any more.
-update public.payment_attempts
+-- Close attempts under whose keys nothing can be charged any more.
+update public.payment_attempts a
 set state = 'voided', settled_at = now()
-where order_id = any($1::uuid[])
-  and state in ('started', 'unknown')
+from unnest($1::uuid[], $2::integer[]) as v (order_id, attempt_no)
+where a.order_id = v.order_id
+  and a.attempt_no = v.attempt_no
+  and a.state in ('started', 'unknown')
 
 -- name: list_variants
 -- The variants of orders.

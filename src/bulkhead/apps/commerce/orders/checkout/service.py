@@ -62,11 +62,20 @@ async def open_orders(
 async def start_attempts(
     tx: Transaction, wishes: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any] | BulkheadError]:
-    """Begin another payment for each of `{order_id, provider}`, and answer with its key."""
-    asked = [{**wish, "max_attempts": ATTEMPTS_MAX} for wish in wishes]
+    """Begin another payment for each of `{order_id, provider}`, and answer with its key.
+
+    Of several wishes for one order the first is granted.
+    """
+    first = {wish["order_id"]: wish for wish in reversed(wishes)}
+    asked = [{**wish, "max_attempts": ATTEMPTS_MAX} for wish in first.values()]
     rows = await tx.fetch(QUERIES.start_attempts, json.dumps(asked))
     answers = {str(row["order_id"]): row for row in rows}
-    return [_started(wish["order_id"], answers.get(wish["order_id"])) for wish in wishes]
+    return [
+        _started(wish["order_id"], answers.get(wish["order_id"]))
+        if first[wish["order_id"]] is wish
+        else PaymentNotPossible(order_id=wish["order_id"], reason=_ATTEMPT_REASONS["in_flight"])
+        for wish in wishes
+    ]
 
 
 async def settle_orders(tx: Transaction, reports: Sequence[Report]) -> list[dict[str, Any]]:
@@ -111,9 +120,10 @@ async def cancel_orders(
     return results
 
 
-async def void_attempts(tx: Transaction, orders: Sequence[UUID]) -> None:
-    """Close the attempts of orders under whose keys nothing can be charged any more."""
-    await tx.execute(QUERIES.void_attempts, list(orders))
+async def void_attempts(tx: Transaction, attempts: Sequence[tuple[UUID, int]]) -> None:
+    """Close attempts, by order and number, under whose keys nothing can be charged any more."""
+    orders, numbers = [order for order, _ in attempts], [number for _, number in attempts]
+    await tx.execute(QUERIES.void_attempts, orders, numbers)
 
 
 async def expire_orders(tx: Transaction, limit: int) -> int:
