@@ -1,10 +1,12 @@
 """Bodies are read, bounded and checked before any application sees them.
 
 A body is small (1 MB unless a rule says otherwise), arrives in time and, if it is JSON, means one
-thing only. What is refused is not read to its end: the connection is closed instead.
+thing only. Of a refused body only a few megabytes are read and thrown away, so that its sender
+gets to read why; if there is more, the connection is closed.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +18,8 @@ from bulkhead.web.strict_json import verify_json
 JSON = "application/json"
 SIZE_BYTES_MAX = 1_000_000
 BODY_TIMEOUT_S = 15.0
+DISCARD_BYTES_MAX = 4_000_000
+DISCARD_S_MAX = 1.0
 
 
 class BodyTooLarge(Invalid):
@@ -73,11 +77,57 @@ class Declared:
     chunked: bool
     content_type: str
     encoding: str
+    held_back: bool
+    """Whether the client waits for a word before it sends the body."""
 
     @property
     def is_empty(self) -> bool:
         """Whether there is no body at all."""
         return not self.length and not self.chunked
+
+
+class ClientLeftError(Exception):
+    """The client hung up before its body was complete."""
+
+
+class Incoming:
+    """A body that arrives in pieces."""
+
+    def __init__(self, receive: Receive) -> None:
+        """Read from `receive`."""
+        self._receive = receive
+        self.ended = False
+
+    async def read(self, size_bytes_max: int) -> bytes:
+        """Read it whole; raises BodyTooLarge as soon as it is, ClientLeftError."""
+        pieces: list[bytes] = []
+        size_bytes = 0
+        while not self.ended:
+            piece = await self._next()
+            size_bytes += len(piece)
+            if size_bytes > size_bytes_max:
+                raise BodyTooLarge(size_bytes_max=size_bytes_max)
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def discard(self, declared: int | None) -> bool:
+        """Read what is left of it, within limits; False when something is still to come."""
+        if declared is not None and declared > DISCARD_BYTES_MAX:
+            return self.ended
+        size_bytes = 0
+        with contextlib.suppress(TimeoutError, ClientLeftError):
+            async with asyncio.timeout(DISCARD_S_MAX):
+                while not self.ended and size_bytes < DISCARD_BYTES_MAX:
+                    size_bytes += len(await self._next())
+        return self.ended
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeftError
+        self.ended = not message.get("more_body", False)
+        piece: bytes = message.get("body", b"")
+        return piece
 
 
 class BodyGuard:
@@ -98,36 +148,43 @@ class BodyGuard:
             return
         try:
             declared = read_declared(scope["headers"])
-            if not declared.is_empty:
-                receive = await self._checked(scope["path"], declared, receive)
-        except ClientLeftError:
-            return
-        except BulkheadError as error:
+        except BodyMisframed as error:
             await send_problem(scope, send, error, close=True)
             return
-        await self._app(scope, receive, send)
+        if declared.is_empty:
+            await self._app(scope, receive, send)
+            return
+        incoming = Incoming(receive)
+        try:
+            body = await self._read(scope["path"], declared, incoming)
+        except ClientLeftError:
+            return
+        except BodyTooSlow as error:
+            await send_problem(scope, send, error, close=True)
+            return
+        except BulkheadError as error:
+            is_read = not declared.held_back and await incoming.discard(declared.length)
+            await send_problem(scope, send, error, close=not is_read)
+            return
+        await self._app(scope, _replay(body, receive), send)
 
-    async def _checked(self, path: str, declared: Declared, receive: Receive) -> Receive:
+    async def _read(self, path: str, declared: Declared, incoming: Incoming) -> bytes:
         rule = next((rule for rule in self._rules if path.startswith(rule.prefix)), self._rules[-1])
         verify_declared(declared, rule)
         try:
             async with asyncio.timeout(self._timeout_s):
-                body = await read_body(receive, rule.size_bytes_max)
+                body = await incoming.read(rule.size_bytes_max)
         except TimeoutError:
             raise BodyTooSlow(timeout_s=self._timeout_s) from None
         if _is_json(declared.content_type):
             verify_json(body)
-        return _replay(body, receive)
-
-
-class ClientLeftError(Exception):
-    """The client hung up before its body was complete."""
+        return body
 
 
 def read_declared(headers: Sequence[tuple[bytes, bytes]]) -> Declared:
     """Read the headers about the body; raises BodyMisframed when they contradict each other."""
     lengths: set[bytes] = set()
-    chunked = False
+    chunked = held_back = False
     content_type = encoding = ""
     for name, value in headers:
         match name:
@@ -139,12 +196,15 @@ def read_declared(headers: Sequence[tuple[bytes, bytes]]) -> Declared:
                 content_type = value.decode("latin-1").strip().lower()
             case b"content-encoding":
                 encoding = value.decode("latin-1").strip().lower()
+            case b"expect":
+                held_back = True
     if len(lengths) + chunked > 1:
         raise BodyMisframed(reason="Content-Length and Transfer-Encoding say different things")
     length = lengths.pop() if lengths else None
     if length is not None and not length.isdigit():
         raise BodyMisframed(reason="Content-Length is not a number")
-    return Declared(None if length is None else int(length), chunked, content_type, encoding)
+    size_bytes = None if length is None else int(length)
+    return Declared(size_bytes, chunked, content_type, encoding, held_back)
 
 
 def verify_declared(declared: Declared, rule: BodyRule) -> None:
@@ -162,23 +222,6 @@ def verify_declared(declared: Declared, rule: BodyRule) -> None:
     if not is_taken or (_is_json(declared.content_type) and charset not in {"", "utf-8"}):
         expected = " or ".join(rule.content_types)
         raise ContentTypeUnsupported(expected=expected, given=declared.content_type[:80])
-
-
-async def read_body(receive: Receive, size_bytes_max: int) -> bytes:
-    """Read a whole body; raises BodyTooLarge as soon as it is, ClientLeftError."""
-    chunks: list[bytes] = []
-    size_bytes = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientLeftError
-        chunk = message.get("body", b"")
-        size_bytes += len(chunk)
-        if size_bytes > size_bytes_max:
-            raise BodyTooLarge(size_bytes_max=size_bytes_max)
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _is_json(content_type: str) -> bool:

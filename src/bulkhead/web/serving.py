@@ -1,30 +1,36 @@
 """Serves an application from the running event loop, beside the workers, until told to stop.
 
-granian's embedded server parses HTTP in a thread of its own and calls the application in this
-loop. It closes connections whose headers do not arrive in time, idle ones too, and lets requests
-in flight finish when it stops.
+uvicorn lives wholly in that loop, so that nothing of it runs on when the interpreter ends. The
+embedded server of granian parses in a thread of its own; it was no faster under an application
+that waits for databases, and one process in ten was aborted by that thread at its exit.
 """
 
 import asyncio
+import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
+import uvicorn
 
-from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.errors import BulkheadError
-from bulkhead.web.asgi import App, Receive, Scope, Send
+from bulkhead.web.asgi import App
+from bulkhead.web.http_protocol import BoundedProtocol
+
+try:
+    import resource
+except ImportError:  # There is no such limit on Windows.
+    resource = None  # type: ignore[assignment]
 
 HEADER_TIMEOUT_S = 10.0
 DRAIN_S = 10.0
-CANCEL_S = 1.0
-START_S_MAX = 5.0
-CONNECTIONS_MAX = 1024
+CANCEL_S = 2.0
+BACKLOG = 1024
+CONNECTIONS_MAX = 8_192
+FILES_KEPT_BACK = 512
+"""File descriptors that stay free for databases and files whatever clients do."""
 
 
 class AddressUnusable(BulkheadError):
@@ -32,10 +38,6 @@ class AddressUnusable(BulkheadError):
 
     code = "address_unusable"
     hint = "Stop what listens there, or choose another port with --port or BULKHEAD_PORT."
-
-
-class ServerStoppedError(Exception):
-    """The server ended without being asked to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +65,27 @@ async def serving(
 ) -> AsyncIterator[Serving]:
     """Serve `app` inside the block; port 0 takes a free one.
 
-    Leaving the block stops accepting, waits up to `drain_s` for the requests in flight and drops
-    the rest. Raises AddressUnusable. Serves no lifespan: the caller owns what `app` uses.
+    A connection may be idle, or take for the headers of a request, `header_timeout_s`. Leaving the
+    block stops accepting, waits up to `drain_s` for the requests in flight and gives the rest up.
+    Raises AddressUnusable. Serves no lifespan: the caller owns what `app` uses.
     """
-    port = reserve_port(host, port)
-    in_flight = _InFlight(app)
-    server = Server(
-        in_flight,
-        address=host,
-        port=port,
-        interface=Interfaces.ASGINL,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=int(header_timeout_s * 1000)),
-        websockets=False,
-        backlog=CONNECTIONS_MAX,
-        log_enabled=False,
-    )
-    task = asyncio.create_task(server.serve(), name="web server")
+    listening = open_socket(host, port)
+    found: int = listening.getsockname()[1]
+    server = _Server(_configure(app, header_timeout_s, drain_s))
+    task = asyncio.create_task(server.serve([listening]), name="web server")
     try:
-        await _wait_until_open(host, port, task)
-        yield Serving(host, port)
+        # The socket listens: whoever connects from now on is served as soon as the loop turns.
+        yield Serving(host, found)
     finally:
-        await _stop(server, task, in_flight, drain_s)
+        server.should_exit = True
+        await asyncio.wait([task])
+        await _end_requests(server)
+        listening.close()
+        task.result()
 
 
 async def serve(app: App, host: str, port: int, stop: asyncio.Event) -> None:
-    """Serve `app` until `stop` is set, then drain; raises AddressUnusable, ServerStoppedError."""
+    """Serve `app` until `stop` is set, then drain; raises AddressUnusable."""
     async with serving(app, host, port):
         await stop.wait()
 
@@ -116,70 +113,79 @@ async def stop_on_signals() -> AsyncIterator[asyncio.Event]:
             signal.signal(number, before[number])
 
 
-def reserve_port(host: str, port: int) -> int:
-    """Find out that nobody listens there, and which port 0 becomes; raises AddressUnusable.
-
-    The server itself shares its port with whoever asks the kernel for that (SO_REUSEPORT), so that
-    a second one would start without a word and take half of the requests.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def open_socket(host: str, port: int) -> socket.socket:
+    """Listen on an address that nobody else listens on; raises AddressUnusable."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise AddressUnusable(host=host, port=port, reason=error.strerror or error) from None
+    with contextlib.ExitStack() as stack:
+        stack.callback(listening.close)
         try:
-            probe.bind((host, port))
+            # Take an address over from connections that are only waiting to be forgotten.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(BACKLOG)
+            listening.setblocking(False)  # noqa: FBT003
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise AddressUnusable(host=host, port=port, reason=reason) from None
-        found: int = probe.getsockname()[1]
-        return found
+            raise AddressUnusable(host=host, port=port, reason=error.strerror or error) from None
+        stack.pop_all()
+    return listening
 
 
-class _InFlight:
-    """Knows the requests being served, so that they can be given up."""
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-        self._tasks: set[asyncio.Task[object]] = set()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        task = asyncio.current_task()
-        assert task is not None, "the server runs each request in a task"
-        self._tasks.add(task)
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._tasks.discard(task)
-
-    def cancel(self) -> None:
-        for task in self._tasks:
-            task.cancel()
+def find_port(host: str, port: int) -> int:
+    """The port that is free there, for 0 any; raises AddressUnusable before any work is done."""
+    with contextlib.closing(open_socket(host, port)) as listening:
+        found: int = listening.getsockname()[1]
+    return found
 
 
-async def _wait_until_open(host: str, port: int, task: asyncio.Task[None]) -> None:
-    give_up_at_s = monotonic_s() + START_S_MAX
-    while True:
-        if task.done():
-            raise ServerStoppedError from task.exception()
-        try:
-            _, writer = await asyncio.open_connection(host, port)
-        except OSError as error:
-            if monotonic_s() > give_up_at_s:
-                reason = "the server did not start in time"
-                raise AddressUnusable(host=host, port=port, reason=reason) from error
-            await asyncio.sleep(0.01)
-        else:
-            writer.close()
-            return
+def find_connections_max() -> int:
+    """How many clients may be connected at once; raises the soft limit of open files for them."""
+    if resource is None:
+        return FILES_KEPT_BACK
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + FILES_KEPT_BACK
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return CONNECTIONS_MAX
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(soft - FILES_KEPT_BACK, soft // 2)
 
 
-async def _stop(
-    server: Server, task: asyncio.Task[None], in_flight: _InFlight, drain_s: float
-) -> None:
-    server.stop()  # type: ignore[no-untyped-call]
-    _, late = await asyncio.wait([task], timeout=drain_s)
-    if late:
-        in_flight.cancel()
-        _, late = await asyncio.wait([task], timeout=CANCEL_S)
-    if late:
-        task.cancel()
-        await asyncio.wait([task], timeout=CANCEL_S)
+class _Server(uvicorn.Server):
+    """uvicorn's server without its signal handlers: the process has its own."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _configure(app: App, header_timeout_s: float, drain_s: float) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        limit_concurrency=find_connections_max(),
+        timeout_keep_alive=header_timeout_s,  # type: ignore[arg-type]  # handed to call_later
+        timeout_graceful_shutdown=drain_s,  # type: ignore[arg-type]  # handed to wait_for
+    )
+
+
+async def _end_requests(server: uvicorn.Server) -> None:
+    """Wait until the requests that were given up have told so, then drop their connections."""
+    if server.server_state.tasks:
+        await asyncio.wait(server.server_state.tasks, timeout=CANCEL_S)
+    for connection in list(server.server_state.connections):
+        connection.transport.abort()

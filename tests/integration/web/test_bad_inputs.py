@@ -135,7 +135,10 @@ async def test_an_idle_connection_is_closed(hasty_web: Serving) -> None:
         "POST /sample/items HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, identity\r\n",
         "GET /livez HTTP/1.1\r\n",
         "GET /livez HTTP/9.9\r\nHost: x\r\n",
-        "GET  /livez HTTP/1.1\r\nHost: x\r\n",
+        "GET /livez\xff HTTP/1.1\r\nHost: x\r\n",
+        "GET /li\tvez HTTP/1.1\r\nHost: x\r\n",
+        "GET /livez HTTP/1.1\r\nHost : x\r\n",
+        "GET /livez HTTP/1.1\r\n Host: x\r\n",
         "GET /livez HTTP/1.1\r\nHost: x\r\nNo colon\r\n",
         "GET /livez HTTP/1.1\r\nHost: x\r\nX-A: b\0c\r\n",
         "GET /livez HTTP/1.1\r\nHost: x\r\nX-A: " + "a" * 40_000 + "\r\n",
@@ -150,6 +153,27 @@ async def test_an_idle_connection_is_closed(hasty_web: Serving) -> None:
 async def test_a_malformed_head_is_refused(web: Serving, head: str) -> None:
     answer = await send_raw(web, (head + "Connection: close\r\n\r\n{}").encode("latin-1"))
     assert 400 <= answer.status < 500 or answer.status in {501, 505}
+
+
+async def test_headers_without_end_are_cut_off(web: Serving) -> None:
+    answer = await send_raw(web, b"GET /livez HTTP/1.1\r\nX-A: ", *[b"a" * 65_536] * 400)
+    assert answer.status in {0, 431}
+    assert answer.sent_bytes < 10_000_000
+
+
+async def test_a_connection_goes_on_after_a_small_body_was_refused(web: Serving) -> None:
+    refused = HEAD.replace("application/json", "text/plain") + "Content-Length: 3\r\n\r\nabc"
+    following = "GET /sample/items/next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = await send_raw(web, (refused + following).encode())
+    assert "content_type_unsupported" in answer.text
+    assert '{"name":"next","query":""}' in answer.text
+
+
+async def test_a_client_that_asks_first_is_refused_before_it_sends(web: Serving) -> None:
+    head = HEAD + "Expect: 100-continue\r\nContent-Length: 2000000\r\n\r\n"
+    answer = await send_raw(web, head.encode())
+    assert "100 Continue" not in answer.text
+    assert answer.status == 413
 
 
 async def test_two_framings_at_once_never_smuggle_a_request(web: Serving) -> None:
@@ -169,6 +193,9 @@ async def test_two_framings_at_once_never_smuggle_a_request(web: Serving) -> Non
         "/sample/items/..%2f..%2fetc%2fpasswd",
         "/../../etc/passwd",
         "//sample//items",
+        "http://other.example/livez",
+        "*",
+        "//[::1/x",
         "/sample/items/%",
         "/sample/items/%zz",
         "/sample/items/a?query=%ff",

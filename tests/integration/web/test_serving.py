@@ -11,7 +11,14 @@ from tests.integration.web.sample_api import MOUNT
 
 from bulkhead.engine.settings import Settings
 from bulkhead.web.server import create_app
-from bulkhead.web.serving import AddressUnusable, Serving, reserve_port, serve, serving
+from bulkhead.web.serving import (
+    AddressUnusable,
+    Serving,
+    find_connections_max,
+    open_socket,
+    serve,
+    serving,
+)
 
 APP = create_app([MOUNT], Settings())
 
@@ -96,14 +103,17 @@ async def test_a_port_that_is_taken_is_refused_even_by_our_own_server() -> None:
             await serve(APP, running.host, running.port, asyncio.Event())
 
 
-def test_a_port_can_be_taken_again_right_after_it_was_used() -> None:
-    port = reserve_port("127.0.0.1", 0)
-    assert reserve_port("127.0.0.1", port) == port
+async def test_a_port_can_be_taken_again_right_after_it_was_used() -> None:
+    async with serving(APP) as running, httpx.AsyncClient() as client:
+        await client.get(f"{running.url}/livez")
+    async with serving(APP, running.host, running.port) as again, httpx.AsyncClient() as client:
+        assert (await client.get(f"{again.url}/livez")).status_code == 200
 
 
-def test_an_address_that_is_not_ours_is_refused() -> None:
-    with pytest.raises(AddressUnusable):
-        reserve_port("203.0.113.1", 0)
+@pytest.mark.parametrize("host", ["203.0.113.1", "no-such-host.invalid"])
+def test_an_address_that_is_not_ours_is_refused(host: str) -> None:
+    with pytest.raises(AddressUnusable, match=host):
+        open_socket(host, 0)
 
 
 def test_a_url_brackets_ipv6_addresses() -> None:
@@ -127,6 +137,22 @@ async def test_a_signal_drains_server_and_workers_and_ends_the_process(
     async with asyncio.timeout(10):
         out, err = await process.communicate()
     assert (process.returncode, out.decode().strip()) == (0, "the worker ended"), err.decode()
+
+
+async def test_clients_that_send_nothing_do_not_keep_others_waiting() -> None:
+    silent_clients = 1_100
+    if find_connections_max() <= silent_clients:
+        pytest.skip("this machine allows too few open files")
+    async with serving(APP, header_timeout_s=30.0) as running:
+        writers = []
+        for _ in range(silent_clients):
+            _, writer = await asyncio.open_connection(running.host, running.port)
+            writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+            writers.append(writer)
+        async with httpx.AsyncClient(timeout=10.0) as client:
+            assert (await client.get(f"{running.url}/livez")).status_code == 200
+        for writer in writers:
+            writer.close()
 
 
 async def begun(running: Serving) -> None:

@@ -2,6 +2,7 @@ import pytest
 
 from bulkhead.web.asgi import Message
 from bulkhead.web.body_guard import (
+    DISCARD_BYTES_MAX,
     BodyMisframed,
     BodyRule,
     BodyTooLarge,
@@ -9,7 +10,7 @@ from bulkhead.web.body_guard import (
     ContentEncodingUnsupported,
     ContentTypeUnsupported,
     Declared,
-    read_body,
+    Incoming,
     read_declared,
     verify_declared,
 )
@@ -109,17 +110,40 @@ def piece(body: bytes, *, more: bool = True) -> Message:
 
 async def test_a_body_is_put_together_from_its_pieces() -> None:
     wire = Wire(piece(b"ab"), piece(b""), piece(b"cd", more=False))
-    assert await read_body(wire.receive, 4) == b"abcd"
+    assert await Incoming(wire.receive).read(4) == b"abcd"
 
 
 async def test_a_body_of_unknown_length_is_read_no_further_than_its_limit() -> None:
     wire = Wire(piece(b"abc"), piece(b"de"), piece(b"f", more=False))
     with pytest.raises(BodyTooLarge):
-        await read_body(wire.receive, 4)
+        await Incoming(wire.receive).read(4)
     assert len(wire.messages) == 1
 
 
 async def test_a_client_that_hangs_up_is_noticed() -> None:
     wire = Wire(piece(b"abc"), {"type": "http.disconnect"})
     with pytest.raises(ClientLeftError):
-        await read_body(wire.receive, 4)
+        await Incoming(wire.receive).read(4)
+
+
+async def test_the_rest_of_a_refused_body_is_thrown_away() -> None:
+    wire = Wire(piece(b"abc"), piece(b"de"), piece(b"f", more=False))
+    incoming = Incoming(wire.receive)
+    with pytest.raises(BodyTooLarge):
+        await incoming.read(2)
+    assert await incoming.discard(None)
+    assert wire.messages == []
+
+
+async def test_not_more_than_a_few_megabytes_are_thrown_away() -> None:
+    wire = Wire(*[piece(b"a" * 1_000_000) for _ in range(200)])
+    assert not await Incoming(wire.receive).discard(None)
+    assert len(wire.messages) == 196
+    assert not await Incoming(wire.receive).discard(DISCARD_BYTES_MAX + 1)
+    assert len(wire.messages) == 196
+
+
+async def test_a_body_that_was_read_whole_is_not_waited_for_again() -> None:
+    incoming = Incoming(Wire(piece(b"abc", more=False)).receive)
+    assert await incoming.read(4) == b"abc"
+    assert await incoming.discard(3)
