@@ -46,7 +46,7 @@ async def _check_source(tx: Transaction, topology: Topology, reference: Referenc
 
 
 def _describe_state(reference: Reference, row: Record) -> Iterator[Finding]:
-    sweep = f"bulkhead reference sweep {reference.name}"
+    sweep = f"bulkhead reference sweep --only '{reference.name}'"
     if row["violations"]:
         detail = f"{row['violations']} orphans, the oldest found {row['oldest_s']:.0f} s ago"
         remedy = f"See what could be done: {sweep} --repair null --dry-run"

@@ -63,7 +63,8 @@ class SweepReport:
     """The rows that held the reference when the sweep began, counted on their own."""
     complete: bool
     orphans: int
-    """Rows whose target neither exists nor was deleted; recorded as violations."""
+    """Rows whose target neither exists nor was deleted, and that nobody chose to ignore; all of
+    them are recorded as violations."""
     tombstoned: int
     """Rows whose target was deleted."""
     started_at: dt.datetime
@@ -207,13 +208,13 @@ async def _record_page(
 async def _record_violations(tx: Transaction, source: Source, page: Page, keys: list[str]) -> int:
     within, positions = source.within(page, 3)
     await tx.execute(f"set local statement_timeout = '{STATEMENT_S}s'")
-    status = await tx.execute(
+    count: int = await tx.fetchval(
         QUERIES.record_violations.format(**source.rows.names(), within=within),
         source.rows.name,
         keys,
         *positions,
     )
-    return int(status.rsplit(" ", 1)[1])
+    return count
 
 
 async def _complete(source: Source, progress: Progress) -> None:

@@ -44,18 +44,25 @@ set completed_at = now(),
 where reference = $1 and fence = $2
 
 -- name: record_violations
--- List the rows of a page that refer to keys without a row; one that was closed is open again.
-insert into bulkhead.reference_violations as v (reference, target_key, source_key)
-select $1, {column}::text, {row_key}
-from {table}
-where {held}
-  and {column} = any($2::text[]::{type}[])
-  and {within}
-on conflict (reference, target_key, source_key) do update
-set last_seen_at = now(),
-  first_seen_at = case when v.resolved_at is null then v.first_seen_at else now() end,
-  resolved_at = null,
-  resolution = null
+-- List the rows of a page that refer to keys without a row, and count those not ignored on purpose;
+-- one that was closed is open again.
+with recorded as (
+  insert into bulkhead.reference_violations as v (reference, target_key, source_key)
+  select $1, {column}::text, {row_key}
+  from {table}
+  where {held}
+    and {column} = any($2::text[]::{type}[])
+    and {within}
+  on conflict (reference, target_key, source_key) do update
+  set last_seen_at = now(),
+    first_seen_at = case when v.resolved_at is null then v.first_seen_at else now() end,
+    resolved_at = null,
+    resolution = null
+  returning v.ignored_at
+)
+select count(*)
+from recorded
+where ignored_at is null
 
 -- name: close_vanished
 -- Close the violations that a complete sweep has not seen again.
