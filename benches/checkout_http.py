@@ -21,6 +21,7 @@ from pathlib import Path
 
 import uvloop
 from http_load import Result, load, request_bytes
+from shop import fill_catalogue
 
 from bulkhead.apps import load_application
 from bulkhead.apps.commerce.application import people_of
@@ -29,18 +30,16 @@ from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.ids import new_id
 from bulkhead.engine.settings import Settings
 from bulkhead.engine.system import System, open_system
-from bulkhead.web.serving import reserve_port
+from bulkhead.web.serving import find_port
 
 CUSTOMERS = 64
-VARIANTS = 500
-STOCK = 10_000_000
 
 
 async def main(seconds: float) -> None:
     """Start the server as its own process, fill the shop, and run every case."""
     with tempfile.TemporaryDirectory(prefix="bulkhead-bench-") as folder:
         Path(folder).chmod(0o755)
-        port = reserve_port("127.0.0.1", 0)
+        port = find_port("127.0.0.1", 0)
         settings = Settings(home=Path(folder), port=port)
         server = await start_server(settings)
         try:
@@ -70,33 +69,6 @@ async def start_server(settings: Settings) -> subprocess.Popen[bytes]:
     assert server.stdout is not None, "piped"
     await asyncio.to_thread(server.stdout.readline)
     return server
-
-
-async def fill_catalogue(system: System) -> list[str]:
-    """Products with one variant each and more stock than can be sold."""
-    ids = [(new_id(), new_id()) for _ in range(VARIANTS)]
-    async with system.database("products").transaction(SERVICE) as tx:
-        await tx.executemany(
-            "insert into products (id, slug, title, state, published_at)"
-            " values ($1, $2, $3, 'published', now())",
-            [(product, f"p-{product.hex}", f"Product {n}") for n, (product, _) in enumerate(ids)],
-        )
-        await tx.executemany(
-            "insert into product_variants (id, product_id, sku, price, currency)"
-            " values ($1, $2, $3, 9.99, 'GBP')",
-            [(variant, product, variant.hex) for product, variant in ids],
-        )
-        receipts = [
-            {
-                "movement_id": str(new_id()),
-                "variant_id": str(variant),
-                "delta": STOCK,
-                "reason": "receipt",
-            }
-            for _, variant in ids
-        ]
-        await tx.fetch("select applied from private.adjust_stock($1::jsonb)", json.dumps(receipts))
-    return [str(variant) for _, variant in ids]
 
 
 async def sign_up_customers(system: System) -> list[str]:
