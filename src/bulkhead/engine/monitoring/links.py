@@ -38,6 +38,12 @@ async def _check_source(tx: Transaction, topology: Topology, reference: Referenc
     row = await tx.fetchrow(QUERIES.reference_state, reference.name)
     assert row is not None, "a select of scalars returns a row"
     findings = list(_describe_state(reference, row))
+    if reference.on_delete is OnDelete.SET_NULL and referrers.column.required:
+        detail = "is emptied when its target is deleted, but its column must not be empty"
+        remedy = f"alter table {referrers.table.name} alter column ... drop not null"
+        findings.append(
+            Finding(Level.ERROR, "reference_contradicted", reference.name, detail, remedy)
+        )
     if not referrers.column.indexed:
         detail = "no index begins with the column, so that sweeps and deletions read every row"
         remedy = f"create index on {referrers.table.name} ({reference.source.column})"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from bulkhead.engine.clock import now
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.messaging.outbox import Outbox
@@ -24,13 +26,14 @@ RECENT_S = 86_400.0
 """Younger events are never pruned, so that what is missing was lost."""
 
 
-async def find_ghosts(router: Router) -> list[Violation]:
+async def find_ghosts(router: Router, as_of: dt.datetime | None = None) -> list[Violation]:
     """Events that a database has received and none has published.
 
     Such an event was taken back after it had been delivered: its outbox was restored from an
-    earlier instant than the inbox. Only events are looked for that would not have been pruned.
+    earlier instant than the inbox. Looks at events of the last RECENT_S before `as_of`: now, or
+    the instant of the backup from which the databases were restored.
     """
-    oldest = await _oldest_kept(router)
+    oldest = _first_id((as_of or now()) - dt.timedelta(seconds=RECENT_S))
     ghosts: list[Violation] = []
     for database in router:
         pages = _received(database, oldest)
@@ -78,13 +81,9 @@ async def find_lost(router: Router) -> list[Violation]:
     return lost
 
 
-async def _oldest_kept(router: Router) -> UUID:
-    """The oldest event of any outbox, or an id of a day ago if that is older."""
-    oldest: list[UUID] = []
-    for database in router:
-        async with database.transaction(SERVICE, read_only=True) as tx:
-            oldest.append(await tx.fetchval(QUERIES.oldest_event, RECENT_S))
-    return min(oldest)
+def _first_id(at: dt.datetime) -> UUID:
+    """The lowest UUIDv7 that could have been made at that instant."""
+    return UUID(int=int(at.timestamp() * 1000) << 80)
 
 
 async def _received(database: OpenDatabase, since: UUID) -> AsyncGenerator[list[UUID], None]:

@@ -1,12 +1,3 @@
--- name: oldest_event
--- The id of the oldest event kept, or one of $1 seconds ago if that is older.
-select least(
-  (select id from bulkhead.events order by id limit 1),
-  rpad(
-    lpad(to_hex((extract(epoch from clock_timestamp()) - $1)::bigint * 1000), 12, '0'), 32, '0'
-  )::uuid
-)
-
 -- name: received_events
 -- The next events in the inbox, each once.
 select distinct event_id

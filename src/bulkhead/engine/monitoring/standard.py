@@ -41,7 +41,8 @@ def standard_invariants(
 CUT = Invariant(
     "I22", "every event that was received stands in the outbox it came from", find_ghosts
 )
-"""What must be true of databases that were restored together; run it over a Router of them."""
+"""What must be true of databases whose backups belong together; run it over a Router of them. For
+a backup that is not of today use `find_ghosts` with its instant."""
 
 
 async def find_unlisted_orphans(router: Router, topology: Topology) -> list[Violation]:

@@ -180,6 +180,8 @@ async def _record_page(
     tombstoned = await source.count_of(deleted, page)
     async with source.transaction() as tx:
         orphans = 0
+        if missing:
+            await tx.execute(f"set local statement_timeout = '{STATEMENT_S}s'")
         if deleted:
             await source.rows.settle(tx, deleted)
         if orphaned:
@@ -207,7 +209,6 @@ async def _record_page(
 
 async def _record_violations(tx: Transaction, source: Source, page: Page, keys: list[str]) -> int:
     within, positions = source.within(page, 3)
-    await tx.execute(f"set local statement_timeout = '{STATEMENT_S}s'")
     count: int = await tx.fetchval(
         QUERIES.record_violations.format(**source.rows.names(), within=within),
         source.rows.name,

@@ -182,6 +182,20 @@ async def test_a_table_without_its_triggers_is_reported(system: System, router: 
     assert '"numbers"' in of_code(findings, "fence_trigger_missing")[0].detail
 
 
+async def test_a_reference_that_cannot_be_emptied_is_reported(
+    system: System, router: Router
+) -> None:
+    placement = next(p for p in system.router.placements if p.database == "sales")
+    admin = await placement.driver.connect(placement.spec, Login.ADMIN, timeout_s=5)
+    try:
+        await admin.execute("alter table public.gifts alter column product_id set not null")
+        (found,) = of_code(await examine(router), "reference_contradicted")
+    finally:
+        await admin.execute("alter table public.gifts alter column product_id drop not null")
+        await admin.close()
+    assert found.subject == GIFTS.name
+
+
 async def test_a_deletion_that_never_finished_is_reported(router: Router) -> None:
     await place_fences(router, Column.parse("catalog.numbers.id"), ["1"])
     assert of_code(await examine(router), "fences_left") == []

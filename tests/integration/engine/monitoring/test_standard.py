@@ -1,5 +1,6 @@
 """Every invariant holds of sound data, and is seen to fail when the data is corrupted."""
 
+import datetime as dt
 import json
 from uuid import UUID
 
@@ -7,10 +8,12 @@ import pytest
 from tests.integration.engine.references.rows import add_gifts, add_lines, add_products, run
 from tests.integration.engine.references.shop_application import LINES, TOPOLOGY
 
+from bulkhead.engine.clock import now
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.router import Router
 from bulkhead.engine.ids import new_id
 from bulkhead.engine.monitoring.invariant import Invariant, run_invariants
+from bulkhead.engine.monitoring.messages import find_ghosts
 from bulkhead.engine.monitoring.standard import AT_REST, CUT, standard_invariants
 from bulkhead.engine.references.deletion import announce_deletions
 from bulkhead.engine.references.sweep import sweep_reference
@@ -101,6 +104,18 @@ async def test_i19_and_i22_see_an_event_nobody_has_published(system: System) -> 
     )
     expected = f"sales.inbox {ghost}: no database has published it"
     assert await broken(system.router) == {"I19": expected, "I22": expected}
+
+
+async def test_an_event_that_may_have_been_pruned_is_no_ghost(system: System) -> None:
+    await deliver_deletion(system)
+    long_ago = now() - dt.timedelta(days=40)
+    old = UUID(int=int(long_ago.timestamp() * 1000) << 80)
+    await run(
+        system.router, "sales", "insert into bulkhead.inbox values ($1, 'references.sales')", old
+    )
+    assert await broken(system.router) == {}
+    (ghost,) = await find_ghosts(system.router, as_of=long_ago + dt.timedelta(hours=1))
+    assert str(old) in ghost.subject, "in a backup of that day it should have been there"
 
 
 async def test_i22_sees_an_outbox_restored_from_before_its_event(system: System) -> None:

@@ -1,5 +1,7 @@
 import asyncio
 import json
+import random
+from uuid import UUID
 
 import pytest
 from tests.integration.engine.references.rows import (
@@ -65,6 +67,28 @@ async def test_orphans_are_found_before_among_and_after_the_targets_keys(
     await sweep_reference(router, topology, LINES, limits=SweepLimits(page_keys=page_keys))
     found = await open_violations(router, LINES.name)
     assert {target for target, _ in found} == {str(key) for key in orphans}
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("reference", [LINES, GIFTS], ids=["by key", "by row"])
+async def test_a_sweep_finds_exactly_what_is_missing(
+    router: Router, topology: Topology, reference: Reference, seed: int
+) -> None:
+    """Sides of any density: few keys among many targets, many among few, runs of repeated keys."""
+    chance = random.Random(seed)  # noqa: S311
+    pool = [UUID(int=chance.getrandbits(128)) for _ in range(300)]
+    targets = set(chance.sample(pool, chance.choice([0, 5, 150, 295])))
+    held = chance.choices(chance.sample(pool, chance.choice([3, 40, 290])), k=300)
+    await run(
+        router, "catalog", "insert into public.products select unnest($1::uuid[])", list(targets)
+    )
+    await (add_lines if reference is LINES else add_gifts)(router, held)
+    limits = SweepLimits(page_keys=chance.choice([1, 3, 20, 1000]))
+    report = await sweep_reference(router, topology, reference, limits=limits)
+    assert (report.rows_checked, report.complete) == (300, True)
+    assert report.orphans == sum(key not in targets for key in held)
+    found = await open_violations(router, reference.name)
+    assert {target for target, _ in found} == {str(key) for key in set(held) - targets}
 
 
 async def test_a_column_without_an_index_is_swept_by_rows(
