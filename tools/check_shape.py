@@ -66,6 +66,7 @@ def check_module(source: str, name: str) -> Iterator[Finding]:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         and node.body
         and isinstance(node.body[0], ast.Expr)
+        and isinstance(node.body[0].value, ast.Constant)
     }
     for node in ast.walk(tree):
         found = None if id(node) in docstrings else check_node(node, name)
