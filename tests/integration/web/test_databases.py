@@ -16,7 +16,7 @@ from bulkhead.engine.system import System
 from bulkhead.engine.testing import TestServers
 from bulkhead.web.compose import compose
 from bulkhead.web.server import Mount, create_app
-from bulkhead.web.serving import open_socket
+from bulkhead.web.serving import find_port
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,7 @@ async def shop(servers: TestServers) -> AsyncIterator[System]:
 
 def away(database: OpenDatabase) -> OpenDatabase:
     """The same database on a server that is not there."""
-    with open_socket("127.0.0.1", 0) as listening:
-        port = listening.getsockname()[1]
+    port = find_port("127.0.0.1", 0)
     driver = PostgresDriver(f"postgresql://nobody@127.0.0.1:{port}/postgres", b"x" * 32)
     return OpenDatabase("shop", "away", driver, database.spec, Budget(4), statement_timeout_s=1.0)
 

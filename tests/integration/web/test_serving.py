@@ -15,6 +15,7 @@ from bulkhead.web.serving import (
     AddressUnusable,
     Serving,
     find_connections_max,
+    find_port,
     open_socket,
     serve,
     serving,
@@ -108,6 +109,14 @@ async def test_a_port_can_be_taken_again_right_after_it_was_used() -> None:
         await client.get(f"{running.url}/livez")
     async with serving(APP, running.host, running.port) as again, httpx.AsyncClient() as client:
         assert (await client.get(f"{again.url}/livez")).status_code == 200
+
+
+async def test_a_port_can_be_known_before_it_is_served() -> None:
+    port = find_port("127.0.0.1", 0)
+    async with serving(APP, port=port) as running:
+        assert running.port == port
+        with pytest.raises(AddressUnusable):
+            find_port("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("host", ["203.0.113.1", "no-such-host.invalid"])
