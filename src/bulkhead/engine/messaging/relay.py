@@ -42,6 +42,9 @@ class RelayLimits:
 
     batch_max: int = BATCH_MAX
     lease_s: float = 30.0
+    sweep_s_max: float = 5.0
+    """How long an event may lie in a quiet outbox of which no hint arrives. A sweep costs one
+    connection for a moment: raise it where there are many databases."""
     handler_timeout_s: float = HANDLER_TIMEOUT_S
     retry: Retry = field(default_factory=Retry)
     retention: Retention = field(default_factory=Retention)
@@ -65,7 +68,12 @@ class Relay:
         self.limits = limits or RelayLimits()
         self._outbox = outbox
         self._sources = {
-            database.name: Source(database, self._pumps(database, router), database.name in hot)
+            database.name: Source(
+                database,
+                self._pumps(database, router),
+                hot=database.name in hot,
+                sweep_s_max=self.limits.sweep_s_max,
+            )
             for database in router
         }
 

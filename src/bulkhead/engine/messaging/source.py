@@ -24,7 +24,7 @@ from bulkhead.engine.messaging.pump import Pump, is_set_within
 QUERIES = load_queries(__package__)
 
 SWEEP_S_MIN = 0.25
-SWEEP_S_MAX = 5.0
+LOOK_EVERY_S = 5.0
 LOOK_SHARE_MAX = 0.05
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ class Source:
     database: OpenDatabase
     pumps: Mapping[str, Pump]
     hot: bool = False
+    sweep_s_max: float = 5.0
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -114,7 +115,9 @@ class Source:
             except BulkheadError as error:
                 log.debug("could not sweep %s: %s", self.database.name, error)
             before, happened = happened, self.delivered + self.failed + self.interrupted
-            interval_s = SWEEP_S_MIN if before != happened else min(2 * interval_s, SWEEP_S_MAX)
+            interval_s = (
+                SWEEP_S_MIN if before != happened else min(2 * interval_s, self.sweep_s_max)
+            )
             pause_s = interval_s * random.uniform(0.8, 1.2)  # noqa: S311
             if await is_set_within(self._stopping, pause_s):
                 return
@@ -122,7 +125,7 @@ class Source:
     def _look_every_s(self) -> float:
         """How often to look where nothing is expected: rarely when that is slow."""
         slowest_s = max((pump.look_s for pump in self.pumps.values()), default=0.0)
-        return max(SWEEP_S_MAX, slowest_s / LOOK_SHARE_MAX)
+        return max(LOOK_EVERY_S, slowest_s / LOOK_SHARE_MAX)
 
     async def _listen(self) -> None:
         listening = asyncio.create_task(Listener(self.database, self.ring).run())
