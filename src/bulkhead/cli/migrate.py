@@ -62,14 +62,10 @@ def show_status(output: Output, *, application: str, database: str | None) -> in
 def show_plan(output: Output, *, application: str, database: str | None) -> None:
     """Show what `apply` would do, and the hash that pins it to exactly that."""
     from bulkhead.engine.migrations.plan import plan_apply
-    from bulkhead.engine.migrations.registry import ensure_registry, list_applied
-    from bulkhead.engine.migrations.run import set_scope
+    from bulkhead.engine.migrations.status import read_applied
 
     async def work(connection: Any, placement: Placement, sets: list[MigrationSet]) -> Any:  # noqa: ANN401
-        async with connection.transaction():
-            await set_scope(connection, placement.spec)
-            await ensure_registry(connection)
-            applied = await list_applied(connection)
+        applied = await read_applied(connection, placement.spec)
         return placement.database, plan_apply(placement.spec.name, sets, applied)
 
     found = _on_each(output, application, database, work)

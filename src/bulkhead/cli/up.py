@@ -49,10 +49,10 @@ async def _up(output: Output, settings: Settings, *, sample: bool) -> int:
     from bulkhead.engine.system import open_system
     from bulkhead.web.compose import compose
     from bulkhead.web.logs import configure_logs
-    from bulkhead.web.serving import reserve_port, serving, stop_on_signals
+    from bulkhead.web.serving import find_port, serving, stop_on_signals
 
     configure_logs(settings)
-    settings = replace(settings, port=reserve_port(settings.host, settings.port))
+    settings = replace(settings, port=find_port(settings.host, settings.port))
     async with AsyncExitStack() as stack:
         stop = await stack.enter_async_context(stop_on_signals())
         systems = []

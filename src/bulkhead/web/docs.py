@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any
 
 from fastapi import APIRouter, Response
+from fastapi.responses import RedirectResponse
 
 from bulkhead.web.error_catalogue import describe_errors
 
@@ -29,6 +30,7 @@ def docs_router() -> APIRouter:
     """The pages and what they are made of."""
     router = APIRouter(include_in_schema=False)
     page = _serve(PAGE, "text/html; charset=utf-8")
+    router.add_api_route("/", _to_docs)
     router.add_api_route("/docs", page)
     router.add_api_route("/docs/errors", page)
     for name, media_type in PARTS.items():
@@ -39,6 +41,10 @@ def docs_router() -> APIRouter:
         return describe_errors()
 
     return router
+
+
+async def _to_docs() -> Response:
+    return RedirectResponse("/docs", status_code=303)
 
 
 def _serve(name: str, media_type: str) -> Callable[[], Awaitable[Response]]:

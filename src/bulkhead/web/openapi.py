@@ -88,5 +88,6 @@ def _describe_operation(operation: dict[str, Any]) -> None:
     responses["default"] = _RESPONSE
     summary = operation.get("summary", "")
     if summary == summary.title():
-        # Made by FastAPI from a function's name.
-        operation["summary"] = summary.capitalize()
+        # Made by FastAPI from a function's name: what the function says of itself says more.
+        said = operation.get("description", "").split("\n")[0].removesuffix(".")
+        operation["summary"] = said or summary.capitalize()

@@ -90,6 +90,7 @@ def identity_routes(identity: Identity) -> APIRouter:
             _answering(identity, endpoint),
             methods=[method],
             name=endpoint.__name__,
+            description=endpoint.__doc__,
             response_class=Response,
         )
     if identity.mailer.carrier.keeps_mail:
