@@ -20,7 +20,7 @@ class Mode(StrEnum):
     RAISE = "raise"
     """FailpointReached is raised."""
     STALL = "stall"
-    """The task waits until it is cancelled."""
+    """The first task that comes there waits until the point is disarmed."""
 
 
 class FailpointReached(Exception):
@@ -29,6 +29,7 @@ class FailpointReached(Exception):
 
 _registered: set[str] = set()
 _armed: dict[str, tuple[Mode, int]] = {}
+_stalls: dict[str, asyncio.Event] = {}
 _observers: list[Callable[[str], None]] = []
 
 EXIT_CODE = 137
@@ -63,11 +64,11 @@ def arm_to_exit(text: str) -> None:
 
 
 def disarm(name: str | None = None) -> None:
-    """Take one point back, or all of them."""
-    if name is None:
-        _armed.clear()
-    else:
-        _armed.pop(name, None)
+    """Take one point back, or all of them, and let those go on who wait there."""
+    for each in [name] if name is not None else [*_armed, *_stalls]:
+        _armed.pop(each, None)
+        if (stall := _stalls.pop(each, None)) is not None:
+            stall.set()
 
 
 def observe(observer: Callable[[str], None] | None) -> None:
@@ -94,4 +95,5 @@ async def reach(name: str) -> None:
     if mode is Mode.RAISE:
         disarm(name)
         raise FailpointReached(name)
-    await asyncio.Event().wait()
+    del _armed[name]
+    await _stalls.setdefault(name, asyncio.Event()).wait()

@@ -35,6 +35,7 @@ from bulkhead.capabilities.identity import (
 )
 from bulkhead.capabilities.payments.local import LocalProvider
 from bulkhead.capabilities.payments.provider import PaymentEvent, PaymentProvider
+from bulkhead.engine import failpoints
 from bulkhead.engine.application import Application, Mounted
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.drivers.secret import Secret
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     from bulkhead.engine.system import System
 
 NAME = "commerce"
+
+WEBHOOK_ARRIVED = failpoints.register("webhook.payments.arrived")
+WEBHOOK_RECEIVED = failpoints.register("webhook.payments.received")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +89,10 @@ def mount(system: System) -> Mounted:
     )
 
     async def receive(event: PaymentEvent) -> str:
+        await failpoints.reach(WEBHOOK_ARRIVED)
         async with system.database("orders").transaction(SERVICE) as tx:
             receipt = await receive_event(tx, event)
+        await failpoints.reach(WEBHOOK_RECEIVED)
         if receipt.refund_id is not None:
             await refund_payment(system.sagas, receipt.refund_id)
         return receipt.outcome

@@ -191,7 +191,7 @@ class SagaRunner:
             async with home.transaction(SERVICE) as tx:
                 record = await find_saga(tx, run.saga_id)
                 claimed = None
-                if record is not None and record.request_hash != request_hash:
+                if record is not None and not record.answers(request_hash):
                     raise IdempotencyKeyReused
                 if record is not None and not record.leased:
                     claimed = await claim_saga(tx, run.saga_id, self.owner, lease_s=self.lease_s)

@@ -46,6 +46,10 @@ class SagaRecord:
     overdue: bool
     """Whether its deadline has passed, by the database's clock."""
 
+    def answers(self, request_hash: str) -> bool:
+        """Whether it may answer this request; one that was abandoned unrecorded knows no hash."""
+        return self.request_hash in ("", request_hash)
+
 
 @dataclass(frozen=True, slots=True)
 class Marker:
