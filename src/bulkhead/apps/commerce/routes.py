@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from bulkhead.apps.commerce.orders.checkout.service import cancel_orders
 from bulkhead.apps.commerce.orders.history.service import get_order, get_order_state
 from bulkhead.apps.commerce.orders.pricing.model import PriceRules
 from bulkhead.apps.commerce.sagas import PAY_ORDER, PLACE_ORDER, REFUND_PAYMENT
-from bulkhead.apps.commerce.views import draft_order
+from bulkhead.apps.commerce.views import Quotes, draft_order
 from bulkhead.capabilities.payments.provider import PaymentProvider
 from bulkhead.engine.connections.claims import SERVICE, Claims
 from bulkhead.engine.connections.database import OpenDatabase
@@ -43,7 +43,7 @@ class OrderNotCancellable(Conflict):
     hint = "What has been sent can be returned."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Checkout:
     """What the requests below need."""
 
@@ -52,6 +52,10 @@ class Checkout:
     sagas: SagaRunner
     provider: PaymentProvider
     rules: PriceRules
+    quotes: Quotes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.quotes = Quotes(self.products)
 
     async def place(self, claims: Claims, key: str, body: CheckoutBody) -> Json:
         """Place an order under its key; a repeat gets the first answer.
@@ -64,7 +68,7 @@ class Checkout:
         try:
             draft = await draft_order(
                 self.orders,
-                self.products,
+                self.quotes,
                 self.rules,
                 claims,
                 order_id,

@@ -7,6 +7,7 @@ by signed webhooks what happened. The name of the source decides what becomes of
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import hashlib
 import logging
@@ -19,7 +20,7 @@ from types import MappingProxyType
 from bulkhead.capabilities.payments.delivery import Deliverer, Mischief, Send
 from bulkhead.capabilities.payments.event_body import parse_event
 from bulkhead.capabilities.payments.ledger import Ledger, Outcome
-from bulkhead.capabilities.payments.post import post
+from bulkhead.capabilities.payments.post import Poster
 from bulkhead.capabilities.payments.provider import (
     Charge,
     ChargeResult,
@@ -82,7 +83,7 @@ class LocalProvider:
     """How long a charge that never answers lets its caller wait."""
     settle_s: float = 2.0
     """How long a pending charge stays pending."""
-    send: Send = post
+    send: Send = field(default_factory=Poster)
     _ledger: Ledger = field(init=False)
     _deliverer: Deliverer = field(init=False)
     _wake: asyncio.Event = field(init=False, default_factory=asyncio.Event)
@@ -144,17 +145,15 @@ class LocalProvider:
 
     async def run(self) -> None:
         """Settle pending charges and deliver webhooks for ever; run it as a background task."""
-        while True:
-            self._wake.clear()
-            try:
-                await self._work(clock.now())
-            except PaymentUnavailable:
-                log.warning("the books of the local payments are locked")
-            try:
-                async with asyncio.timeout(self._pause_s()):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+        try:
+            while True:
+                self._wake.clear()
+                await self._work_if_open(clock.now())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._pause_s()):
+                        await self._wake.wait()
+        finally:
+            self._hang_up()
 
     async def drain_webhooks(self) -> int:
         """Settle and deliver everything that waits, now; return how many events were accepted.
@@ -162,18 +161,31 @@ class LocalProvider:
         It gives up when nothing was accepted twice in a row, which one lost delivery each is not.
         """
         accepted = fruitless = 0
-        while fruitless < FRUITLESS_MAX:
-            self._ledger.settle_pending(clock.now(), due_s=float("inf"))
-            if not self._deliverer.make_due():
-                break
-            delivered = await self._work(clock.now())
-            accepted += delivered
-            fruitless = 0 if delivered else fruitless + 1
+        try:
+            while fruitless < FRUITLESS_MAX:
+                self._ledger.settle_pending(clock.now(), due_s=float("inf"))
+                if not self._deliverer.make_due():
+                    break
+                delivered = await self._work(clock.now())
+                accepted += delivered
+                fruitless = 0 if delivered else fruitless + 1
+        finally:
+            self._hang_up()
         return accepted
 
     def close(self) -> None:
         """Close the books."""
         self._ledger.close()
+
+    def _hang_up(self) -> None:
+        if isinstance(self.send, Poster):
+            self.send.close()
+
+    async def _work_if_open(self, now: dt.datetime) -> None:
+        try:
+            await self._work(now)
+        except PaymentUnavailable:
+            log.warning("the books of the local payments are locked")
 
     async def _work(self, now: dt.datetime) -> int:
         now_s = now.timestamp()

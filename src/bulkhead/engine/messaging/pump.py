@@ -21,6 +21,10 @@ from bulkhead.engine.messaging.lease import Claim, Lessee, Outcome
 
 PAUSE_S_MIN = 0.25
 PAUSE_S_MAX = 10.0
+PACE_S = 0.005
+"""Turns of one pump begin at least this far apart, so that events gather while it is busy."""
+BUSY = 16
+"""A batch of this size takes the next one along without waiting."""
 CONTENTION_S_MIN = 0.02
 CONTENTION_S_MAX = 1.0
 
@@ -62,10 +66,15 @@ class Pump:
     async def run(self, stopping: asyncio.Event) -> None:
         """Deliver whenever rung, until `stopping` is set and the bell is rung once more."""
         self._stopping = stopping
+        began_s = 0.0
         while True:
             await self._bell.wait()
             if stopping.is_set():
                 return
+            # Under load a turn for every event costs more than the events: let some gather.
+            if (wait_s := began_s + PACE_S - monotonic_s()) > 0:
+                await asyncio.sleep(wait_s)
+            began_s = monotonic_s()
             try:
                 await self.turn()
             except BulkheadError as error:
@@ -128,7 +137,7 @@ class Pump:
 
     async def _settle(self, claim: Claim, outcome: Outcome) -> Claim:
         """Settle `claim`, and take the next one along when there is likely to be one."""
-        rung = claim.more or self._bell.is_set()
+        rung = claim.more or (self._bell.is_set() and len(claim.deliveries) >= BUSY)
         again = rung and outcome.interruption is None and not self._stopping.is_set()
         following = Claim()
         async with self.source.transaction(SERVICE) as tx:

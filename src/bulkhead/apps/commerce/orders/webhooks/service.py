@@ -36,6 +36,23 @@ async def receive_event(tx: Transaction, event: PaymentEvent) -> Receipt:
 
     Repeatable and in any order: the event's id is noted in the same transaction.
     """
+    order_id, attempt_no = _parse_key(event.charge_key)
+    outcome = await _receive(tx, event, order_id, attempt_no)
+    if outcome != "open":
+        return Receipt(outcome)
+    if event.type is EventType.REFUND_SUCCEEDED:
+        receipt = await _settle_refund(tx, event)
+    else:
+        assert order_id is not None and attempt_no is not None, "an attempt was found"  # noqa: PT018
+        receipt = await _settle_attempt(tx, event, order_id, attempt_no)
+    await tx.execute(QUERIES.note_outcome, event.provider, event.id, receipt.outcome)
+    return receipt
+
+
+async def _receive(
+    tx: Transaction, event: PaymentEvent, order_id: UUID | None, attempt_no: int | None
+) -> str:
+    """Note the event; `open` means that something is left to do."""
     payload = {
         "charge_key": event.charge_key,
         "refund_key": event.refund_key,
@@ -44,32 +61,23 @@ async def receive_event(tx: Transaction, event: PaymentEvent) -> Receipt:
         "provider_ref": event.provider_ref,
         "sequence": event.sequence,
     }
-    fresh = await tx.fetchval(
-        QUERIES.receive_event, event.provider, event.id, event.type.value, json.dumps(payload)
+    outcome: str | None = await tx.fetchval(
+        QUERIES.receive_event,
+        event.provider,
+        event.id,
+        event.type.value,
+        order_id,
+        attempt_no,
+        event.amount,
+        event.currency,
+        json.dumps(payload),
     )
-    if not fresh:
-        return Receipt("duplicate")
-    order_id, attempt_no = await _find_attempt(tx, event.charge_key)
-    if event.type is EventType.REFUND_SUCCEEDED:
-        receipt = await _settle_refund(tx, event)
-    elif order_id is None or attempt_no is None:
-        receipt = Receipt("unmatched")
-    else:
-        receipt = await _settle_attempt(tx, event, order_id, attempt_no)
-    await tx.execute(
-        QUERIES.note_outcome, event.provider, event.id, order_id, attempt_no, receipt.outcome
-    )
-    return receipt
+    return outcome or "duplicate"
 
 
-async def _find_attempt(tx: Transaction, key: str) -> tuple[UUID | None, int | None]:
+def _parse_key(key: str) -> tuple[UUID | None, int | None]:
     match = _ATTEMPT_KEY.fullmatch(key)
-    if match is None:
-        return None, None
-    order_id, attempt_no = UUID(match[1]), int(match[2])
-    if not await tx.fetchval(QUERIES.find_attempt, order_id, attempt_no):
-        return None, None
-    return order_id, attempt_no
+    return (None, None) if match is None else (UUID(match[1]), int(match[2]))
 
 
 async def _settle_attempt(
