@@ -10,6 +10,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from bulkhead.web.joined_writes import JoinedWrites
+
 HEAD_BYTES_MAX = 65_536
 """Far above what the request guard lets through; what is larger is not even kept."""
 
@@ -28,7 +30,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for a request, or refuse one client too many."""
-        super().connection_made(transport)
+        super().connection_made(JoinedWrites(transport, self.loop))  # type: ignore[arg-type]
         if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
             transport.abort()
             return
