@@ -36,7 +36,9 @@ async def main(seconds: float, rounds: int) -> None:
     """Measure and print."""
     async with open_shop(pool_size=40, server_connections=150) as system:
         variants = await fill_catalogue(system)
-        print(f"{'carts':16}{'clients':>8}{'bare/s':>10}{'saga/s':>10}{'ratio':>8}   saga p50/p99 ms")
+        print(
+            f"{'carts':16}{'clients':>8}{'bare/s':>10}{'saga/s':>10}{'ratio':>8}   saga p50/p99 ms"
+        )
         for carts, choice in (("random", variants), ("same two SKUs", variants[:2])):
             for clients in (1, 8, 32):
                 bare, saga, times = [], [], []  # type: list[float], list[float], list[float]
