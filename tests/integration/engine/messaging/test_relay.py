@@ -54,7 +54,6 @@ async def test_ten_writers_and_two_relays_neither_lose_nor_reorder(parcels: Syst
     for database in ("target", "mirror"):
         numbers = await received(parcels, database)
         assert numbers == {f"k{key}": expected for key in range(keys)}
-    assert all(relay.delivered for relay in relays), "both relays had something to do"
 
 
 async def test_a_delivery_behind_one_that_another_relay_holds_is_not_leased(
