@@ -17,7 +17,7 @@ class EmptyDatabase:
     spec: DatabaseSpec
     connection: Any
 
-    async def connect(self) -> Any:  # noqa: ANN401
+    async def connect(self) -> Any:
         return await self.driver.connect(self.spec, Login.ADMIN, timeout_s=10)
 
 
