@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import statistics
@@ -18,6 +19,7 @@ import psutil
 
 from bulkhead.apps import load_application
 from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.drivers.embedded import EmbeddedDriver
 from bulkhead.engine.ids import new_id
 from bulkhead.engine.settings import Settings
 from bulkhead.engine.system import System, open_system
@@ -108,17 +110,20 @@ async def measure_rate(
     return len(times) / (perf_counter() - started), times
 
 
-def cpu_s() -> tuple[float, float]:
-    """Processor seconds so far: of this process, and of all PostgreSQL processes."""
-    servers = 0.0
-    for process in psutil.process_iter(["name"]):
-        if process.info["name"] == "postgres":
-            try:
-                times = process.cpu_times()
-            except psutil.Error:
-                continue
-            servers += times.user + times.system
-    return process_time(), servers
+def cpu_s(system: System) -> tuple[float, float]:
+    """Processor seconds so far: of this process, and of the embedded server with its sessions."""
+    pids = {
+        driver.postmaster_pid
+        for placement in system.router.placements
+        if isinstance(driver := placement.driver, EmbeddedDriver)
+    }
+    seconds = 0.0
+    for pid in pids - {None}:
+        postmaster = psutil.Process(pid)
+        for process in (postmaster, *postmaster.children()):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, psutil.Error):
+                seconds += _run_s(process.pid)
+    return process_time(), seconds
 
 
 def quantile_ms(times: list[float], share: float) -> float:
@@ -129,3 +134,12 @@ def quantile_ms(times: list[float], share: float) -> float:
 def median(values: list[float]) -> float:
     """The median."""
     return statistics.median(values)
+
+
+def _run_s(pid: int) -> float:
+    """To the nanosecond where the kernel counts them (Linux), else to its clock's tick."""
+    schedule = Path(f"/proc/{pid}/schedstat")
+    if schedule.exists():
+        return int(schedule.read_text().split()[0]) / 1e9
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system

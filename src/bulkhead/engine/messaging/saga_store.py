@@ -57,6 +57,8 @@ class Marker:
 
     step: str
     undone: bool
+    input_hash: str
+    """What the step ran for; empty when it never did."""
     output: Json
 
 
@@ -94,13 +96,20 @@ def begin_sagas(tx: Transaction, starts: Sequence[Start]) -> None:
     )
 
 
-def mark_done(tx: Transaction, saga: Saga, step: str, outputs: Sequence[tuple[UUID, Json]]) -> None:
-    """Write the markers of a step with the commit; a repeat fails on `saga_steps_pkey`."""
+def mark_done(
+    tx: Transaction, saga: Saga, step: str, outputs: Sequence[tuple[UUID, str, Json]]
+) -> None:
+    """Write the markers of a step with the commit; a repeat fails on `saga_steps_pkey`.
+
+    `outputs` are (saga id, hash of the input, output).
+    """
     rows = ",".join(
-        f"('{saga_id}',{literal(step)},{literal(saga.name)},'done',{_jsonb(output)})"
-        for saga_id, output in outputs
+        f"('{saga_id}',{literal(step)},{literal(saga.name)},'done','{hashed}',{_jsonb(output)})"
+        for saga_id, hashed, output in outputs
     )
-    tx.at_commit(f"insert into bulkhead.saga_steps(saga_id,step,saga,state,output)values{rows}")
+    tx.at_commit(
+        f"insert into bulkhead.saga_steps(saga_id,step,saga,state,input_hash,output)values{rows}"
+    )
 
 
 def finish_sagas(tx: Transaction, state: SagaState, ends: Sequence[tuple[UUID, int, Json]]) -> None:
@@ -108,13 +117,11 @@ def finish_sagas(tx: Transaction, state: SagaState, ends: Sequence[tuple[UUID, i
 
     `ends` are (saga id, fence, result); for a compensated saga the result is the error.
     """
-    column = "result" if state is SagaState.COMPLETED else "error"
-    rows = ",".join(f"('{i}'::uuid,{fence},{_jsonb(value)})" for i, fence, value in ends)
+    ids = ",".join(str(saga_id) for saga_id, _, _ in ends)
+    fences = ",".join(str(fence) for _, fence, _ in ends)
+    outcomes = ",".join(_jsonb(outcome) for _, _, outcome in ends)
     tx.at_commit(
-        f"with ended as(update bulkhead.sagas s set state='{state}',{column}=v.outcome,"
-        f"owner=null,updated_at=now() from(values{rows})v(id,fence,outcome)"
-        "where s.id=v.id and s.fence=v.fence and s.state in('running','compensating')returning 1)"
-        f"select bulkhead.expect_rows((select count(*)from ended),{len(ends)})"
+        f"select bulkhead.finish_sagas('{state}','{{{ids}}}','{{{fences}}}',array[{outcomes}])"
     )
 
 
@@ -126,7 +133,7 @@ async def undo_once(tx: Transaction, saga: Saga, step: str, saga_id: UUID) -> Ma
     row = await tx.fetchrow(QUERIES.undo_step, saga_id, step)
     if row is None or row["was"] != "done":
         return None
-    return Marker(step, undone=True, output=_loads(row["output"]))
+    return Marker(step, undone=True, input_hash=row["input_hash"], output=_loads(row["output"]))
 
 
 async def refuse_saga(tx: Transaction, start: Start, error: Mapping[str, Json]) -> bool:
@@ -178,7 +185,10 @@ async def list_records(
 async def list_markers(tx: Transaction, saga_id: UUID) -> list[Marker]:
     """The markers of a saga in the database of `tx`."""
     rows = await tx.fetch(QUERIES.list_markers, saga_id)
-    return [Marker(r["step"], r["state"] == "undone", _loads(r["output"])) for r in rows]
+    return [
+        Marker(row["step"], row["state"] == "undone", row["input_hash"], _loads(row["output"]))
+        for row in rows
+    ]
 
 
 def parse_record(row: Mapping[str, Any]) -> SagaRecord:

@@ -30,6 +30,7 @@ create table bulkhead.saga_steps (
   step text not null,
   saga text not null,
   state text not null check (state in ('done', 'undone')),
+  input_hash text not null default '',
   output jsonb,
   created_at timestamptz not null default now(),
   settled_at timestamptz,
@@ -38,6 +39,8 @@ create table bulkhead.saga_steps (
 
 comment on table bulkhead.saga_steps is
   'Written in the transaction of the step itself: done, with its output, or undone for good.';
+comment on column bulkhead.saga_steps.input_hash is
+  'What the step ran for: two requests with one key may run a first stage side by side.';
 comment on column bulkhead.saga_steps.settled_at is
   'When the saga was seen to have ended, so that the marker needs no further look.';
 
@@ -49,21 +52,35 @@ alter table bulkhead.sagas force row level security;
 alter table bulkhead.saga_steps enable row level security;
 alter table bulkhead.saga_steps force row level security;
 
-create function bulkhead.expect_rows(actual bigint, expected bigint) returns void
+-- A function, because its plans are kept; row by row, because such a plan must not depend on how many
+-- sagas there were when it was made.
+create function bulkhead.finish_sagas(
+  new_state text, ids uuid[], fences integer[], outcomes jsonb[]
+) returns void
 language plpgsql
 set search_path = ''
+set enable_seqscan = off
 as $$
 begin
-  if actual <> expected then
-    raise exception 'another worker has taken over this saga' using errcode = 'BHF01';
-  end if;
+  for n in 1 .. cardinality(ids) loop
+    update bulkhead.sagas s
+    set state = new_state,
+      result = case new_state when 'completed' then outcomes[n] else s.result end,
+      error = case new_state when 'completed' then s.error else outcomes[n] end,
+      owner = null,
+      updated_at = now()
+    where s.id = ids[n] and s.fence = fences[n] and s.state in ('running', 'compensating');
+    if not found then
+      raise exception 'another worker has taken over this saga' using errcode = 'BHF01';
+    end if;
+  end loop;
 end
 $$;
 
-comment on function bulkhead.expect_rows(bigint, bigint) is
-  'Refuses the transaction when an update did not touch the rows it must: the fence of a saga.';
+comment on function bulkhead.finish_sagas(text, uuid[], integer[], jsonb[]) is
+  'Ends open sagas with a result or an error; refuses the transaction when a fence has moved on.';
 
 -- migrate:down
-drop function bulkhead.expect_rows(bigint, bigint);
+drop function bulkhead.finish_sagas(text, uuid[], integer[], jsonb[]);
 drop table bulkhead.saga_steps;
 drop table bulkhead.sagas;
