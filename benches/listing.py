@@ -39,6 +39,7 @@ from bulkhead.web.serving import find_port
 PAGE = 500
 CLIENTS = (1, 8)
 TARGET = 0.40
+SHELVES = 20
 STYLES = ("red", "white", "vintage", "spotted", "wooden", "glass", "zinc", "paisley", "woollen")
 THINGS = ("lantern", "mug", "towel", "frame", "candle", "bunting", "stand", "clock", "cushion")
 PLACES = ("kitchen", "garden", "hall", "nursery", "harbour", "attic", "studio", "cabin")
@@ -150,10 +151,10 @@ async def visitor(system: System) -> AsyncIterator[Transaction]:
 async def fill(system: System, products: int) -> None:
     """Products whose titles and descriptions are made of few words, so that searches find some."""
     async with system.database("products").transaction(SERVICE) as tx:
-        await tx.execute("insert into categories (slug, name) values ('all', 'All')")
+        await tx.execute(FILL_CATEGORIES, SHELVES)
     for first in range(0, products, PAGE):
         async with system.database("products").transaction(SERVICE) as tx:
-            await tx.execute(FILL_PRODUCTS, first, PAGE, list(STYLES), list(THINGS), list(PLACES))
+            await tx.execute(FILL_PRODUCTS, first, PAGE, STYLES, THINGS, PLACES, SHELVES)
             await tx.execute(FILL_VARIANTS, first, PAGE)
             await tx.fetch(FILL_STOCK, first, PAGE)
             await tx.execute(PUBLISH, first, PAGE)
@@ -171,6 +172,11 @@ async def analyze(system: System, table: str) -> None:
         await connection.close()
 
 
+FILL_CATEGORIES = """
+insert into categories (slug, name)
+select 'shelf-' || n, 'Shelf ' || n
+from generate_series(0, $1::integer - 1) as n
+"""
 FILL_PRODUCTS = """
 insert into products (slug, title, description, brand, category_id, created_at)
 select 'p-' || n, initcap(t.title) || ' No ' || n,
@@ -180,7 +186,7 @@ from generate_series($1::integer, $1 + $2 - 1) as n
 cross join lateral (
   select ($3::text[])[n % 9 + 1] || ' ' || ($4::text[])[n / 9 % 9 + 1]
 ) as t (title)
-cross join categories c
+join categories c on c.slug = 'shelf-' || n % $6::integer
 """
 FILL_VARIANTS = """
 insert into product_variants (product_id, sku, title, options, price, currency, position)
@@ -218,7 +224,7 @@ def _search(words: str) -> Read:
     return lambda db: search_products(db, search)
 
 
-LISTINGS = ["limit=20", "limit=20&sort=price", "limit=20&sort=name", "limit=20&category=all"]
+LISTINGS = ["limit=20", "limit=20&sort=price", "limit=20&sort=name", "limit=20&category=shelf-3"]
 CASES = [
     Case(
         "list 20 with stock",
