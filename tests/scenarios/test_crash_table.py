@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.integration.apps.commerce.shop import checkout_of
@@ -29,7 +30,7 @@ CHARGED = "saga.place_order.charge.after"
 OVERDUE = "update stock_reservations set expires_at = 'epoch' where order_id = $1"
 
 
-async def crashed(market: Market, point: str, **wished: object) -> Order:
+async def crashed(market: Market, point: str, **wished: Any) -> Order:
     """An order whose process has died at `point`."""
     order = await market.order(**wished)
     with crash_at(point):

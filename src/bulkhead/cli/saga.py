@@ -64,8 +64,8 @@ def show_saga(output: Output, *, application: str, saga_id: UUID) -> None:
             "result": record.result,
             "error": record.error,
             "steps": {
-                name: {"state": "undone" if undone else "done", "output": out}
-                for name, (undone, out) in markers.items()
+                name: {"state": "undone" if marker.undone else "done", "output": marker.output}
+                for name, marker in markers.items()
             },
         }
 

@@ -167,6 +167,15 @@ class Saga:
         return first.database
 
     @property
+    def home_steps(self) -> tuple[DatabaseStep, ...]:
+        """The steps in the database that coordinates the saga, in their order."""
+        return tuple(
+            step
+            for step in self.steps
+            if isinstance(step, DatabaseStep) and step.database == self.home
+        )
+
+    @property
     def databases(self) -> tuple[str, ...]:
         """The databases it touches, the coordinating one first."""
         return tuple(dict.fromkeys(s.database for s in self.steps if isinstance(s, DatabaseStep)))

@@ -70,7 +70,7 @@ returning true
 
 -- name: list_markers
 -- The markers of one saga.
-select step, state, output
+select step, state, input_hash, output
 from bulkhead.saga_steps
 where saga_id = $1
 
@@ -84,7 +84,7 @@ returning true
 -- name: undo_step
 -- Mark a step that ran as undone, and say what it had been.
 with before as (
-  select saga_id, step, state, output
+  select saga_id, step, state, input_hash, output
   from bulkhead.saga_steps
   where saga_id = $1 and step = $2
   for update
@@ -93,11 +93,11 @@ update bulkhead.saga_steps s
 set state = 'undone'
 from before
 where s.saga_id = before.saga_id and s.step = before.step
-returning before.state as was, before.output
+returning before.state as was, before.input_hash, before.output
 
 -- name: list_unsettled
 -- Markers of steps whose saga should long have ended, a page at a time.
-select saga_id, step, created_at
+select saga_id, step, state, created_at
 from bulkhead.saga_steps
 where settled_at is null
   and created_at < clock_timestamp() - make_interval(secs => $2)

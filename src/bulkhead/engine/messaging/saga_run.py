@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -11,10 +13,10 @@ from uuid import UUID
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.messaging.saga import ExternalStep, Json, Saga, SagaState, Step, StepItem
 from bulkhead.engine.messaging.saga_errors import SagaPending, StoredRefusal, is_transient
-from bulkhead.engine.messaging.saga_steps import SagaRepeated, StepUndone
+from bulkhead.engine.messaging.saga_steps import SagaRepeated, StepDiffers, StepUndone
 
 if TYPE_CHECKING:
-    from bulkhead.engine.messaging.saga_store import SagaRecord, Start
+    from bulkhead.engine.messaging.saga_store import Marker, SagaRecord, Start
 
 
 @dataclass(slots=True)
@@ -31,6 +33,7 @@ class Run:
     """Whether this is a worker, which lacks the request's transient values."""
     overdue: bool = False
     """Whether the deadline had passed when the saga was taken up."""
+    input_hash: str = ""
     outputs: dict[str, Json] = field(default_factory=dict)
     called: set[str] = field(default_factory=set)
 
@@ -43,6 +46,18 @@ class Run:
     def only_asks(self) -> bool:
         """Whether calls to the outside are not made any more, only asked after."""
         return self.asks or (self.overdue and not self.past_pivot)
+
+    def adopt(self, markers: Mapping[str, Marker]) -> bool:
+        """Take over what the steps that ran returned; False when the saga cannot go on with it.
+
+        One of them was taken back, or ran for another request than the first one did.
+        """
+        first = self.saga.stages[0][0].name
+        self.input_hash = markers[first].input_hash if first in markers else ""
+        self.outputs = {name: each.output for name, each in markers.items() if not each.undone}
+        return all(
+            not each.undone and each.input_hash == self.input_hash for each in markers.values()
+        )
 
     def has_run_before(self, step: Step) -> bool:
         """Whether every transaction that comes before `step` is made."""
@@ -63,9 +78,15 @@ def answer_of(record: SagaRecord) -> tuple[Json] | None:
     return None
 
 
+def hash_input(value: Json) -> str:
+    """A hash by which steps know that they run for the same input."""
+    text = json.dumps(value, sort_keys=True, default=str, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def rank(error: BulkheadError) -> int:
     """How little an error of one step says about the whole saga; the lowest decides."""
-    order = (SagaRepeated, StepUndone)
+    order = (SagaRepeated, StepUndone, StepDiffers)
     for position, kind in enumerate(order):
         if isinstance(error, kind):
             return position

@@ -8,7 +8,7 @@ step take effect once and stay undone once it has been taken back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -41,7 +41,7 @@ from bulkhead.engine.messaging.saga_errors import (
     is_transient,
     store_error,
 )
-from bulkhead.engine.messaging.saga_run import Run, answer_of, rank
+from bulkhead.engine.messaging.saga_run import Run, answer_of, hash_input, rank
 from bulkhead.engine.messaging.saga_steps import SagaRepeated, StepRunner, Work
 from bulkhead.engine.messaging.saga_store import (
     LEASE_S,
@@ -96,12 +96,12 @@ class SagaRunner:
         IdempotencyKeyReused when `request_hash` differs from the first request's, SagaInProgress
         when another process is still at it, and SagaPending when it goes on in the background.
         """
-        if saga_id in self._local:
+        while saga_id in self._local:
             first_hash, task = self._local[saga_id]
-            if first_hash != request_hash:
-                raise IdempotencyKeyReused
-            return await asyncio.shield(task)
-        run = Run(saga, saga_id, input, transient=transient or {})
+            if first_hash == request_hash:
+                return await asyncio.shield(task)
+            await asyncio.wait([task])  # Which of the requests was the first, the record tells.
+        run = Run(saga, saga_id, input, transient=transient or {}, input_hash=hash_input(input))
         run.start = Start(saga, saga_id, input, request_hash, self.owner, self.lease_s)
         task = asyncio.create_task(self._begin(run, request_hash))
         self._local[saga_id] = (request_hash, task)
@@ -144,7 +144,7 @@ class SagaRunner:
         """
         run = Run(self.saga(record.name), record.id, record.input, record.fence, asks=True)
         try:
-            if not await self._load_markers(run):
+            if await self._load_markers(run):
                 await self._verify_undecided(run)
             await self._compensate(run, error)
         except (SagaDecided, SagaPending):
@@ -176,9 +176,13 @@ class SagaRunner:
 
     async def _begin(self, run: Run, request_hash: str) -> Json:
         try:
-            return await self._forward(run)
+            return await self._or_postpone(run, self._forward(run))
         except SagaRepeated:
             return await self._repeat(run, request_hash)
+
+    async def _or_postpone(self, run: Run, work: Awaitable[Json]) -> Json:
+        try:
+            return await work
         except SagaPending:
             await self._postpone(run, 0)
             raise
@@ -203,27 +207,26 @@ class SagaRunner:
                 run.fence, run.overdue, run.start = claimed.fence, claimed.overdue, None
                 run.input = claimed.input
                 run.outputs.clear()
-                return await self._continue(run, claimed)
+                return await self._or_postpone(run, self._continue(run, claimed))
             if monotonic_s() > until_s:
                 raise SagaInProgress
             await asyncio.sleep(PAUSE_S)
 
     async def _continue(self, run: Run, record: SagaRecord) -> Json:
-        undone = await self._load_markers(run)
-        if undone or record.state is SagaState.COMPENSATING:
+        whole = await self._load_markers(run)
+        if not whole or record.state is SagaState.COMPENSATING:
             error = StoredRefusal(record.error) if record.error else SagaAbandoned()
             await self._compensate(run, error)
             raise error
         return await self._forward(run)
 
     async def _load_markers(self, run: Run) -> bool:
-        """Fill in what the steps that ran returned; True when any of them was taken back."""
+        """Fill in what the steps that ran returned; False when the saga cannot go on with it."""
         try:
             markers = await self.steps.markers(run.saga, run.saga_id)
         except BulkheadError as error:
             raise SagaPending(saga_id=run.saga_id) from error
-        run.outputs = {name: output for name, (undone, output) in markers.items() if not undone}
-        return any(undone for undone, _ in markers.values())
+        return run.adopt(markers)
 
     async def _forward(self, run: Run) -> Json:
         try:
@@ -277,7 +280,8 @@ class SagaRunner:
             return SagaExpired()
         first = step is run.saga.stages[0][0]
         last = step is run.saga.stages[-1][-1]
-        work = Work(run.item(), run.start if first else None, run.fence, answer=last)
+        start = run.start if first else None
+        work = Work(run.item(), run.input_hash, start, run.fence, answer=last)
         for tries in range(TRIES_INLINE):
             try:
                 return await self.steps.run(run.saga, step, work)
@@ -300,10 +304,9 @@ class SagaRunner:
                 markers = await list_markers(tx, run.saga_id)
         except BulkheadError:
             return Unavailable(what=f"Database '{step.database}'")
-        outputs = {marker.step: marker.output for marker in markers if not marker.undone}
-        if record is None or not run.start.is_of(record) or step.name not in outputs:
+        if record is None or not run.start.is_of(record):
             return SagaRepeated()
-        return outputs[step.name]
+        return next(marker.output for marker in markers if marker.step == step.name)
 
     async def _verify_undecided(self, run: Run) -> None:
         """Raise SagaDecided when the pivot has an outcome, SagaPending when nobody knows."""
@@ -338,12 +341,12 @@ class SagaRunner:
             raise error  # Nothing is known to be written; what is, the worker takes back.
         first = run.saga.stages[0][0]
         try:
+            if first.name not in run.outputs and run.start is not None:
+                await self._refuse(run, stored)
+                return
             for step in reversed(run.saga.steps):
                 await self._undo_away(run, step, stored)
-            if first.name in run.outputs or run.start is None:
-                await self._undo_home(run, stored)
-            else:
-                await self._record_refusal(run, stored)
+            await self.steps.undo_home(run.saga, Work(run.item(stored), fence=run.fence))
         except (SagaPending, SagaRepeated):
             raise
         except BulkheadError as failure:
@@ -359,21 +362,21 @@ class SagaRunner:
         elif step.database != run.saga.home:
             await self.steps.undo(run.saga, step, Work(run.item(error)))
 
-    async def _undo_home(self, run: Run, error: Mapping[str, Json]) -> None:
-        """Take back the coordinating database's steps and end the saga, in one commit."""
-        steps = [
-            step
-            for step in reversed(run.saga.steps)
-            if isinstance(step, DatabaseStep) and step.database == run.saga.home
-        ]
-        await self.steps.undo_home(run.saga, steps, Work(run.item(error), fence=run.fence))
+    async def _refuse(self, run: Run, error: Mapping[str, Json]) -> None:
+        """Record that a new saga was refused at its first step, then take back what ran beside it.
 
-    async def _record_refusal(self, run: Run, error: Mapping[str, Json]) -> None:
+        In this order, because the same request may have been taken in by another process.
+        """
         assert run.start is not None, "only a new saga can be refused at its first step"
         async with self.router.database(run.saga.home).transaction(SERVICE) as tx:
             recorded = await refuse_saga(tx, run.start, error)
         if not recorded:
             raise SagaRepeated
+        for step in run.saga.stages[0][1:]:
+            try:
+                await self._undo_away(run, step, error)
+            except BulkheadError:
+                return  # The refusal stands; a worker takes back what still has a marker.
 
     async def _postpone(self, run: Run, attempts: int) -> None:
         """Let a worker take the saga up again later, or call for a human."""

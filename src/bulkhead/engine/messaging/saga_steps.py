@@ -27,6 +27,7 @@ from bulkhead.engine.messaging.saga import (
 from bulkhead.engine.messaging.saga_batch import Batcher
 from bulkhead.engine.messaging.saga_errors import is_transient
 from bulkhead.engine.messaging.saga_store import (
+    Marker,
     Start,
     begin_sagas,
     finish_sagas,
@@ -45,6 +46,8 @@ class Work:
     """One item of a step, with what belongs to its record."""
 
     item: StepItem
+    input_hash: str = ""
+    """Hash of the saga's input: a step that ran for another input is not this one."""
     start: Start | None = None
     """Given for the first step of a new saga: its record is written with it."""
     fence: int = 1
@@ -57,6 +60,14 @@ class StepUndone(BulkheadError):
 
     code = "saga_step_undone"
     status = 409
+
+
+class StepDiffers(BulkheadError):
+    """Step '{step}' of this saga ran for another request with the same key."""
+
+    code = "saga_step_differs"
+    status = 409
+    hint = "Send the request again with a new Idempotency-Key, and use no key for two requests."
 
 
 class SagaRepeated(BulkheadError):
@@ -79,7 +90,7 @@ class StepRunner:
         """Run a database step, sharing a commit with others under load; return its output.
 
         A step that ran before returns the output it had then. Raises the step's refusal,
-        StepUndone, SagaRepeated, or an infrastructure error.
+        StepUndone, StepDiffers, SagaRepeated, or an infrastructure error.
         """
         await failpoints.reach(point(saga, step, "before"))
         key = (saga.name, step.name)
@@ -107,8 +118,9 @@ class StepRunner:
             await _undo_in(tx, saga, step, work.item)
         await failpoints.reach(point(saga, step, "after_undo"))
 
-    async def undo_home(self, saga: Saga, steps: Sequence[DatabaseStep], work: Work) -> None:
+    async def undo_home(self, saga: Saga, work: Work) -> None:
         """Take the coordinating database's steps back and end the saga, in one commit."""
+        steps = saga.home_steps[::-1]
         for step in steps:
             await failpoints.reach(point(saga, step, "before_undo"))
         async with self.router.database(saga.home).transaction(SERVICE) as tx:
@@ -131,13 +143,12 @@ class StepRunner:
         for batcher in self._batchers.values():
             await batcher.drain()
 
-    async def markers(self, saga: Saga, saga_id: UUID) -> dict[str, tuple[bool, Json]]:
-        """What the markers in all databases of the saga say: step -> (undone, output)."""
-        found: dict[str, tuple[bool, Json]] = {}
+    async def markers(self, saga: Saga, saga_id: UUID) -> dict[str, Marker]:
+        """The markers in all databases of the saga, by step."""
+        found: dict[str, Marker] = {}
         for name in saga.databases:
             async with self.router.database(name).transaction(SERVICE, read_only=True) as tx:
-                for marker in await list_markers(tx, saga_id):
-                    found[marker.step] = (marker.undone, marker.output)
+                found |= {marker.step: marker for marker in await list_markers(tx, saga_id)}
         return found
 
     async def _flush(
@@ -188,16 +199,16 @@ class StepRunner:
             return SagaRepeated() if recorded or found is not None else error
         if found is None:
             return error
-        undone, output = found
-        return StepUndone(step=step.name) if undone else output
+        if found.undone:
+            return StepUndone(step=step.name)
+        same = found.input_hash == work.input_hash
+        return found.output if same else StepDiffers(step=step.name)
 
-    async def marker(self, step: DatabaseStep, saga_id: UUID) -> tuple[bool, Json] | None:
-        """What the marker of one step says, None when there is none."""
+    async def marker(self, step: DatabaseStep, saga_id: UUID) -> Marker | None:
+        """The marker of one step, None when there is none."""
         async with self.router.database(step.database).transaction(SERVICE, read_only=True) as tx:
-            for marker in await list_markers(tx, saga_id):
-                if marker.step == step.name:
-                    return marker.undone, marker.output
-        return None
+            markers = await list_markers(tx, saga_id)
+        return next((marker for marker in markers if marker.step == step.name), None)
 
 
 def _write_records(
@@ -206,7 +217,8 @@ def _write_records(
     starts = [work.start for work, _ in taken if work.start is not None]
     if starts:
         begin_sagas(tx, starts)
-    mark_done(tx, saga, step.name, [(work.item.saga_id, output) for work, output in taken])
+    marks = [(work.item.saga_id, work.input_hash, output) for work, output in taken]
+    mark_done(tx, saga, step.name, marks)
     ends = [
         (work.item.saga_id, work.fence, saga.answer(_with_output(work.item, step.name, output)))
         for work, output in taken

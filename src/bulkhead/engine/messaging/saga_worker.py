@@ -18,7 +18,7 @@ from uuid import UUID
 
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.errors import BulkheadError
-from bulkhead.engine.messaging.saga import DatabaseStep, Saga, StepItem
+from bulkhead.engine.messaging.saga import DatabaseStep, Saga, SagaState, StepItem
 from bulkhead.engine.messaging.saga_errors import SagaAbandoned, store_error
 from bulkhead.engine.messaging.saga_steps import Work
 from bulkhead.engine.messaging.saga_store import (
@@ -134,8 +134,13 @@ class SagaWorker:
         ids = {row["saga_id"] for row in rows}
         states = await self._states(saga, ids)
         for row in rows:
-            if row["saga_id"] not in states and database != saga.home:
-                await self._abandon(saga, database, row)
+            state = states.get(row["saga_id"])
+            if row["state"] == "undone" or database == saga.home:
+                continue
+            if state is None:
+                await self._abandon(saga, row)
+            elif state == SagaState.COMPENSATED:
+                await self._take_back(saga, row, SagaAbandoned())
         ended = [i for i in ids if states.get(i) not in OPEN]
         async with self.runner.router.database(database).transaction(SERVICE) as tx:
             await tx.execute(QUERIES.settle_markers, ended)
@@ -147,16 +152,21 @@ class SagaWorker:
             rows = await tx.fetch(QUERIES.list_states, list(ids))
         return {row["id"]: row["state"] for row in rows}
 
-    async def _abandon(self, saga: Saga, database: str, row: Any) -> None:  # noqa: ANN401
-        saga_id, error = row["saga_id"], store_error(SagaAbandoned())
-        start = Start(saga, saga_id, None, "", self.runner.owner)
+    async def _abandon(self, saga: Saga, row: Any) -> None:  # noqa: ANN401
+        """End a saga that has a marker and no record, so that its first step comes too late."""
+        start = Start(saga, row["saga_id"], None, "", self.runner.owner)
         async with self.runner.router.database(saga.home).transaction(SERVICE) as tx:
-            if not await refuse_saga(tx, start, error):
+            if not await refuse_saga(tx, start, store_error(SagaAbandoned())):
                 return  # Its record arrived after all.
+        await self._take_back(saga, row, SagaAbandoned())
+
+    async def _take_back(self, saga: Saga, row: Any, error: BulkheadError) -> None:  # noqa: ANN401
+        """Undo a step that outlived its saga."""
         step = next(s for s in saga.steps if s.name == row["step"])
-        assert isinstance(step, DatabaseStep) and step.database == database, "markers stay home"  # noqa: PT018
-        await self.runner.steps.undo(saga, step, Work(StepItem(saga_id, None, error=error)))
-        log.info("saga %s had no record; step %s was taken back", saga_id, step.name)
+        assert isinstance(step, DatabaseStep), "only transactions leave markers"
+        item = StepItem(row["saga_id"], None, error=store_error(error))
+        await self.runner.steps.undo(saga, step, Work(item))
+        log.info("step %s of saga %s, which has ended, was taken back", step.name, item.saga_id)
 
     def _databases(self) -> list[str]:
         return list(
