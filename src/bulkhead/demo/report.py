@@ -114,24 +114,23 @@ class DemoReport:
         anonymous = sum(not customer.named for customer in plan.customers.values())
         yield ""
         yield "Replay"
-        yield (
-            f"  {len(plan.customers):8,} customers, {self.signed_up_over_http} of them signed up"
-            " over HTTP with a mail to confirm, the others by the service;"
-            f" {anonymous} stand for customers without a number, one for each country"
-        )
-        yield (
-            f"  {len(plan.products):8,} products with {len(plan.variants):,} prices,"
-            f" too little of {len(plan.short)} of them on purpose"
-        )
+        yield f"  {len(plan.products):8,} products, of {len(plan.short)} on purpose not enough"
+        yield f"  {len(plan.variants):8,} prices, each a variant of its product"
+        yield f"  {len(plan.customers):8,} customers, written by the service, but"
+        yield f"  {self.signed_up_over_http:8,} signed up over HTTP and confirmed a mail, and"
+        yield f"  {anonymous:8,} stand for whoever has no number, one for each country"
         yield (
             f"  {len(replay.answers):8,} orders over HTTP from {self.clients} clients in"
-            f" {replay.duration_s:.1f} s: {self.per_s:.0f}/s, p50 {self.quantile_ms(0.5):.1f} ms,"
-            f" p95 {self.quantile_ms(0.95):.1f} ms, p99 {self.quantile_ms(0.99):.1f} ms"
+            f" {replay.duration_s:.1f} s: {self.per_s:.0f} per second,"
         )
         yield (
-            f"  {len(replay.placed):8,} confirmed, {len(replay.refused):,} refused for want of"
-            f" stock, {len(replay.cancelled):,} cancelled later, {len(replay.repeats):,} sent twice"
+            f"           p50 {self.quantile_ms(0.5):.1f} ms, p95 {self.quantile_ms(0.95):.1f} ms,"
+            f" p99 {self.quantile_ms(0.99):.1f} ms"
         )
+        yield f"  {len(replay.placed):8,} confirmed"
+        yield f"  {len(replay.refused):8,} refused for want of stock"
+        yield f"  {len(replay.cancelled):8,} cancelled later, as a whole"
+        yield f"  {len(replay.repeats):8,} sent twice"
 
     def _proof_lines(self) -> Iterator[str]:
         yield ""
@@ -140,6 +139,8 @@ class DemoReport:
             yield f"  {'ok  ' if proof.holds else 'FAIL'}  {proof.name} ({proof.detail})"
             for example in proof.examples:
                 yield f"          {example}"
+        if not self.holds:
+            yield "With --home DIR the databases and the server's log are kept to be looked at."
 
 
 REPLAYED = frozenset({"ordered", "cancelled"})
