@@ -7,7 +7,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from bulkhead.demo.replay import Replay
 from bulkhead.demo.shop import QUERIES
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import SERVICE
-from bulkhead.engine.monitoring.invariant import run_invariants
+from bulkhead.engine.monitoring.invariant import Invariant, run_invariants
 from bulkhead.engine.monitoring.standard import standard_invariants
 from bulkhead.engine.references.sweep import SweepReport, sweep_reference
 
@@ -42,6 +42,7 @@ class Proof:
     detail: str
     examples: tuple[str, ...] = ()
     """What speaks against it."""
+    figures: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,23 +146,30 @@ async def prove_rest(system: System, *, at_rest: bool) -> list[Proof]:
     """Events are delivered, references resolve, invariants hold."""
     events = await count_events(system)
     sweeps = await sweep_all(system)
+    swept = {
+        "references": len(sweeps),
+        "rows": sum(sweep.rows_checked for sweep in sweeps),
+        "orphans": sum(sweep.orphans for sweep in sweeps),
+    }
     invariants = (*standard_invariants(system.application.topology), *_own_invariants(system))
     report = await run_invariants(system.router, invariants)
+    delivered = _proof(
+        "every event was delivered",
+        f"{events['published']} events, {events['received']} deliveries",
+        [] if at_rest and not events["waiting"] else [f"{events} after {REST_S_MAX:.0f} s"],
+    )
+    resolved = _proof(
+        "no reference between the databases is broken",
+        f"{swept['rows']} rows of {swept['references']} references, {swept['orphans']} orphans",
+        [
+            f"{sweep.reference}: {sweep.orphans} orphans, {sweep.coverage:.0%} checked"
+            for sweep in sweeps
+            if sweep.orphans or sweep.coverage < 1
+        ],
+    )
     return [
-        _proof(
-            "every event was delivered",
-            f"{events['published']} events, {events['received']} deliveries",
-            [] if at_rest and not events["waiting"] else [f"{events} after {REST_S_MAX:.0f} s"],
-        ),
-        _proof(
-            "no reference between the databases is broken",
-            f"{sum(sweep.rows_checked for sweep in sweeps)} rows of {len(sweeps)} references",
-            [
-                f"{sweep.reference}: {sweep.orphans} orphans, {sweep.coverage:.0%} checked"
-                for sweep in sweeps
-                if sweep.orphans or sweep.coverage < 1
-            ],
-        ),
+        replace(delivered, figures=events),
+        replace(resolved, figures=swept),
         _proof(
             "all invariants hold",
             ", ".join(invariant.code for invariant in invariants),
@@ -179,7 +187,7 @@ def file_sums(plan: Plan, keys: set[str]) -> dict[Cell, Sums]:
     return dict(sums)
 
 
-def _own_invariants(system: System) -> Sequence[Any]:
+def _own_invariants(system: System) -> Sequence[Invariant]:
     standard = {invariant.code for invariant in standard_invariants(system.application.topology)}
     return [each for each in system.application.invariants if each.code not in standard]
 

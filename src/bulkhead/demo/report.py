@@ -78,6 +78,7 @@ class DemoReport:
                     "holds": proof.holds,
                     "detail": proof.detail,
                     "examples": list(proof.examples),
+                    "figures": dict(proof.figures),
                 }
                 for proof in self.proofs
             ],

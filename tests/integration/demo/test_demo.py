@@ -80,6 +80,10 @@ async def test_an_order_book_is_replayed_and_everything_is_proven(shown: Shown) 
     assert counted["repeated"] > 0
     assert told["shop"]["signed_up_over_http"] > 0
     assert "made up" in report.to_text()
+    figures = {name: each for proof in told["proofs"] for name, each in proof["figures"].items()}
+    assert figures["received"] >= counted["confirmed"]
+    assert figures["rows"] > counted["confirmed"]
+    assert figures["orphans"] == figures["waiting"] == 0
 
 
 async def test_a_home_with_orders_is_left_alone(shown: Shown) -> None:
