@@ -19,6 +19,7 @@ from bulkhead.apps.commerce.jobs import (
     end_unpaid_orders,
     free_forgotten_stock,
 )
+from bulkhead.apps.commerce.products.cart.service import add_to_cart, clear_cart
 from bulkhead.capabilities.payments.local import LocalProvider
 from bulkhead.engine.clock import now
 from bulkhead.engine.connections.claims import SERVICE, Claims
@@ -74,7 +75,8 @@ class Market:
 
     async def place(self, order: Order) -> dict[str, Any]:
         """Place the order; raises what the customer would be told."""
-        wanted = wish((order.variant, order.quantity), source=order.source, **order.wished)
+        lines = () if order.from_cart else ((order.variant, order.quantity),)
+        wanted = wish(*lines, source=order.source, **order.wished)
         return await checkout_of(self.system).place(order.claims, order.key, wanted)
 
     async def told(self, order: Order) -> str:
@@ -84,6 +86,12 @@ class Market:
         except BulkheadError as error:
             return error.code
         return str(placed["state"])
+
+    async def fill_cart(self, order: Order, quantity: int) -> None:
+        """Let the customer's cart hold so many units of what the order is about."""
+        async with self.system.database("products").transaction(order.claims) as tx:
+            await clear_cart(tx)
+            await add_to_cart(tx, order.variant.id, quantity)
 
     async def do_jobs(self) -> None:
         """What is done again and again while a process lives."""
@@ -136,6 +144,8 @@ class Order:
     wished: Mapping[str, Any]
     key: str = "key"
     quantity: int = 2
+    from_cart: bool = False
+    """Whether it is whatever stands in the customer's cart."""
 
     @property
     def id(self) -> UUID:

@@ -1,13 +1,23 @@
 """Whatever the payment company does, what is confirmed is paid for once, and nothing else is."""
 
+from dataclasses import replace
+from decimal import Decimal
+
 import pytest
 from tests.integration.apps.commerce.shop import checkout_of
-from tests.scenarios.books import verify_books
+from tests.scenarios.books import kept, verify_books
 from tests.scenarios.market import Market, Order, website
 
 from bulkhead.apps.commerce.orders.checkout.model import PaymentBody
+from bulkhead.apps.commerce.orders.checkout.service import (
+    PaymentNotPossible,
+    cancel_orders,
+    start_attempts,
+)
+from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.errors import BulkheadError
-from bulkhead.engine.testing import drain, expire_leases
+from bulkhead.engine.ids import derive_id
+from bulkhead.engine.testing import crash_at, drain, expire_leases, restarted
 
 ATTEMPTS = (
     "select string_agg(state, ' ' order by attempt_no) from payment_attempts where order_id = $1"
@@ -178,3 +188,84 @@ async def test_an_order_whose_charge_is_pending_outlives_its_time(market: Market
     await settle_pending(market)
     assert await market.state(order) == "confirmed"
     await end_of_day(market)
+
+
+async def test_two_cards_in_one_batch_of_work_begin_one_payment(market: Market) -> None:
+    order = await market.order(source="tok_chargeDeclined")
+    await market.told(order)
+    wish = {"order_id": str(order.id), "provider": "local"}
+    async with market.system.database("orders").transaction(SERVICE) as tx:
+        first, second = await start_attempts(tx, [wish, dict(wish)])
+    assert isinstance(first, dict)
+    assert isinstance(second, PaymentNotPossible)
+    sql = "update payment_attempts set state = 'voided' where state = 'started'"
+    await market.run("orders", sql)
+    await end_of_day(market)
+
+
+async def test_a_price_that_changes_after_the_order_is_not_charged(market: Market) -> None:
+    order = await market.order()
+    with crash_at("saga.place_order.charge.before"):
+        await market.place(order)
+    sql = "update product_variants set price = price + 5 where id = $1"
+    await market.run("products", sql, order.variant.id)
+    async with restarted(market.system) as system:
+        after = market.after(system)
+        assert (await after.place(order))["total"] == "20.00"
+        assert kept(after)[str(order.id)] == 2000
+        again = replace(order, key="another", wished={"expected_total": order.total})
+        assert await after.told(again) == "price_changed"
+        again = replace(again, wished={"expected_total": Decimal("30.00")})
+        assert await after.told(again) == "confirmed"
+        await end_of_day(after)
+
+
+@pytest.mark.parametrize("changed", ["price", "cart"])
+async def test_stock_held_before_a_crash_is_not_used_for_another_order(
+    market: Market, changed: str
+) -> None:
+    """The process died with stock held and no order; what the customer wants has changed since."""
+    order = replace(await market.order(), from_cart=True)
+    await market.fill_cart(order, 2)
+    with crash_at("saga.place_order.open_order.before"):
+        await market.place(order)
+    if changed == "cart":
+        await market.fill_cart(order, 1)
+    else:
+        sql = "update product_variants set price = price + 5 where id = $1"
+        await market.run("products", sql, order.variant.id)
+    async with restarted(market.system) as system:
+        after = market.after(system)
+        assert await after.told(order) == "saga_step_differs"
+        assert await after.told(replace(order, key="another")) == "confirmed"
+        await end_of_day(after)
+        assert (await after.stock(order.variant))[1] == 0
+
+
+async def test_a_refund_that_cannot_be_made_does_not_delay_the_others(market: Market) -> None:
+    orders = [await market.order() for _ in range(2)]
+    refunds = []
+    for order in orders:
+        await market.place(order)
+        async with market.system.database("orders").transaction(SERVICE) as tx:
+            [ended] = await cancel_orders(tx, [order.id], reason="changed my mind")
+        refunds.append(ended["refund_id"])
+    await market.run(
+        "orders",
+        "update refunds set created_at = 'epoch'::timestamptz"
+        " + case id when $1 then '0 s' else '1 s' end::interval where state = 'requested'",
+        refunds[0],
+    )
+    stuck = derive_id("commerce.refund", refunds[0])
+    await market.run(
+        "orders",
+        "insert into bulkhead.sagas"
+        " (id, name, state, input, request_hash, error, leased_until, deadline_at)"
+        " values ($1, 'refund_payment', 'compensated', '{}', 'refund', '{}', now(), now())",
+        stuck,
+    )
+    await market.do_jobs()
+    assert [kept(market)[str(order.id)] for order in orders] == [2000, 0]
+    await market.run("orders", "delete from bulkhead.sagas where id = $1", stuck)
+    await end_of_day(market)
+    assert kept(market)[str(orders[0].id)] == 0

@@ -63,11 +63,11 @@ class StepUndone(BulkheadError):
 
 
 class StepDiffers(BulkheadError):
-    """Step '{step}' of this saga ran for another request with the same key."""
+    """An earlier request with this key got as far as '{step}', and differs from this one."""
 
     code = "saga_step_differs"
     status = 409
-    hint = "Send the request again with a new Idempotency-Key, and use no key for two requests."
+    hint = "Send the request again with a new Idempotency-Key."
 
 
 class SagaRepeated(BulkheadError):
