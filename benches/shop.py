@@ -111,7 +111,10 @@ async def measure_rate(
 
 
 def cpu_s(system: System) -> tuple[float, float]:
-    """Processor seconds so far: of this process, and of the embedded server with its sessions."""
+    """Processor seconds so far: of this process, and of the embedded server.
+
+    The server's are those of all its sessions, of ended ones to the tick of its clock.
+    """
     pids = {
         driver.postmaster_pid
         for placement in system.router.placements
@@ -120,6 +123,8 @@ def cpu_s(system: System) -> tuple[float, float]:
     seconds = 0.0
     for pid in pids - {None}:
         postmaster = psutil.Process(pid)
+        ended = postmaster.cpu_times()
+        seconds += ended.children_user + ended.children_system
         for process in (postmaster, *postmaster.children()):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError, psutil.Error):
                 seconds += _run_s(process.pid)

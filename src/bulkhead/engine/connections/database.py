@@ -8,7 +8,7 @@ from typing import Any
 from bulkhead.engine.connections.breaker import Breaker
 from bulkhead.engine.connections.claims import Claims, Role
 from bulkhead.engine.connections.pool import Budget, Pool
-from bulkhead.engine.connections.transaction import EventSink, TransactionBlock
+from bulkhead.engine.connections.transaction import EventSink, TransactionBlock, begin_text
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Driver, Login
 
 CONNECT_TIMEOUT_S = 5.0
@@ -36,17 +36,24 @@ class OpenDatabase:
         self.services = self._pool(Login.SERVICE)
 
     def transaction(
-        self, claims: Claims, *, read_only: bool = False, timeout_s: float | None = None
+        self,
+        claims: Claims,
+        *,
+        read_only: bool = False,
+        timeout_s: float | None = None,
+        first: str = "",
     ) -> TransactionBlock:
         """A transaction under `claims`; `async with` it.
 
         Raises DatabaseUnavailable, PoolExhausted, ServerUnreachable when it cannot begin and
-        CommitUnknown when the reply to COMMIT was lost. `timeout_s` bounds each statement.
+        CommitUnknown when the reply to COMMIT was lost. `timeout_s` bounds each statement. `first`
+        is SQL without parameters that travels with the beginning, as `at_commit` with the end.
         """
         return TransactionBlock(
             self.services if claims.role is Role.SERVICE else self.clients,
             self.name,
             claims,
+            begin_text(claims, read_only=read_only, first=first),
             read_only=read_only,
             # The server's own statement_timeout acts first; this one is for a server that hangs.
             timeout_s=timeout_s or self.statement_timeout_s + 2.0,

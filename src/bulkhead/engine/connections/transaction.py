@@ -201,6 +201,7 @@ class TransactionBlock:
     """`async with database.transaction(claims) as tx`: begins, commits or rolls back."""
 
     __slots__ = (
+        "_begin",
         "_claims",
         "_database",
         "_events",
@@ -211,17 +212,19 @@ class TransactionBlock:
         "_tx",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - only OpenDatabase builds it
         self,
         pool: Pool,
         database: str,
         claims: Claims,
+        begin: str,
         *,
         read_only: bool,
         timeout_s: float,
         events: EventSink | None,
     ) -> None:
         """Prepare; nothing happens before the block is entered."""
+        self._begin = begin
         self._pool = pool
         self._database = database
         self._claims = claims
@@ -233,9 +236,7 @@ class TransactionBlock:
         """Lease a connection and begin under the scope."""
         lease = await self._pool.acquire()
         try:
-            await lease.connection.execute(
-                begin_text(self._claims, read_only=self._read_only), timeout=self._timeout_s
-            )
+            await lease.connection.execute(self._begin, timeout=self._timeout_s)
         except BaseException as error:
             self._give_back(lease, usable=False, lost=is_connection_loss(error))
             if isinstance(error, Exception):
@@ -304,10 +305,10 @@ class TransactionBlock:
         self._pool.release(lease, usable=usable)
 
 
-def begin_text(claims: Claims, *, read_only: bool = False) -> str:
-    """Render the message that begins a transaction under the scope of `claims`."""
+def begin_text(claims: Claims, *, read_only: bool = False, first: str = "") -> str:
+    """Render the message that begins a transaction under the scope of `claims`; then `first`."""
     begin = "begin read only" if read_only else "begin"
     return (
         f"{begin};set local role {claims.role.value};"
-        f"set local request.jwt.claims = {literal(claims.json)}"
+        f"set local request.jwt.claims = {literal(claims.json)};{first}"
     )

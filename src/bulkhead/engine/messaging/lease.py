@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from bulkhead.engine.clock import monotonic_s
+from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.ids import new_id
 from bulkhead.engine.messaging.event import Envelope
 
 if TYPE_CHECKING:
+    from bulkhead.engine.connections.database import OpenDatabase
     from bulkhead.engine.connections.transaction import Transaction
 
 QUERIES = load_queries(__package__)
@@ -149,11 +151,21 @@ class Lessee:
     floor: Floor = field(default_factory=Floor)
     id: UUID = field(default_factory=new_id)
 
-    async def claim(self, tx: Transaction, outcome: Outcome | None = None) -> Claim:
+    async def claim(self, source: OpenDatabase, outcome: Outcome | None = None) -> Claim:
         """Settle the last claim's `outcome` and lease what can be delivered next."""
-        await tx.execute(_PRELUDE + self._acknowledgement(outcome))
-        if outcome is not None:
+        first = _PRELUDE + self._acknowledgement(outcome)
+        async with source.transaction(SERVICE, first=first) as tx:
+            if outcome is not None:
+                await self._settle_failures(tx, outcome)
+            return await self._claim(tx)
+
+    async def settle(self, source: OpenDatabase, outcome: Outcome) -> None:
+        """Settle the last claim's `outcome`."""
+        async with source.transaction(SERVICE) as tx:
+            tx.at_commit(_LIGHT + self._acknowledgement(outcome))
             await self._settle_failures(tx, outcome)
+
+    async def _claim(self, tx: Transaction) -> Claim:
         now_s = monotonic_s()
         window = max(WINDOW_MAX, 2 * self.batch_max)
         seen = await self._look(tx, window)
@@ -173,11 +185,6 @@ class Lessee:
         more = stuck or len(held) == self.batch_max or (len(seen) == window and bool(held))
         contended = len(held) < len(chosen) or any(delivery.leased for delivery in seen)
         return Claim([leased[position] for position in held], more, contended, now_s)
-
-    async def settle(self, tx: Transaction, outcome: Outcome) -> None:
-        """Settle the last claim's `outcome`."""
-        tx.at_commit(_LIGHT + self._acknowledgement(outcome))
-        await self._settle_failures(tx, outcome)
 
     def _acknowledgement(self, outcome: Outcome | None) -> str:
         """As text, so that it travels with the statements around it."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 from bulkhead.engine import failpoints
 from bulkhead.engine.clock import monotonic_s
-from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.messaging.delivery import Receiver
@@ -129,8 +128,7 @@ class Pump:
         if sweep:
             self._sweep = False
             self.lessee.floor.reset()
-        async with self.source.transaction(SERVICE) as tx:
-            claim = await self.lessee.claim(tx)
+        claim = await self.lessee.claim(self.source)
         if claim.deliveries:
             await failpoints.reach(CLAIMED)
         return claim
@@ -140,12 +138,11 @@ class Pump:
         rung = claim.more or (self._bell.is_set() and len(claim.deliveries) >= BUSY)
         again = rung and outcome.interruption is None and not self._stopping.is_set()
         following = Claim()
-        async with self.source.transaction(SERVICE) as tx:
-            if again:
-                self._bell.clear()
-                following = await self.lessee.claim(tx, outcome)
-            else:
-                await self.lessee.settle(tx, outcome)
+        if again:
+            self._bell.clear()
+            following = await self.lessee.claim(self.source, outcome)
+        else:
+            await self.lessee.settle(self.source, outcome)
         if claim.deliveries:
             await failpoints.reach(ACKNOWLEDGED)
         if following.deliveries:

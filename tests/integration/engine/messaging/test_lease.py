@@ -18,8 +18,7 @@ HANDLER = "target.record"
 
 
 async def claim(system: System, lessee: Lessee, outcome: Outcome | None = None) -> Claim:
-    async with system.database("origin").transaction(SERVICE) as tx:
-        return await lessee.claim(tx, outcome)
+    return await lessee.claim(system.database("origin"), outcome)
 
 
 def numbers(given: Claim) -> list[tuple[str, str]]:
