@@ -96,14 +96,13 @@ class DemoReport:
         yield f"  {rows.get('all', 0):8,} lines of {sum(kinds.values()):,} invoices: " + ", ".join(
             f"{count:,} {kind}s" for kind, count in kinds.items()
         )
-        for name, label in ROWS.items():
-            yield f"  {rows.get(name, 0):8,} {label}"
-        for name, label in CODES.items():
-            yield f"  {seen[name]:8,} {label}"
-        fees = seen["rows_that_are_no_goods"]
-        yield f"  {sum(fees.values()):8,} lines of postage, fees and the like: " + ", ".join(
-            f"{code} {count:,}" for code, count in list(fees.items())[:8]
-        )
+        for name, label in ODDITIES.items():
+            if count := rows.get(name) or seen.get(name):
+                yield f"  {count:8,} {label}"
+        if fees := seen["rows_that_are_no_goods"]:
+            yield f"  {sum(fees.values()):8,} lines of postage, fees and the like: " + ", ".join(
+                f"{code} {count:,}" for code, count in list(fees.items())[:FEES_MAX]
+            )
         yield ""
         yield "What becomes of the lines"
         for what, count in self.plan.lines.most_common():
@@ -144,15 +143,14 @@ class DemoReport:
             yield "With --home DIR the databases and the server's log are kept to be looked at."
 
 
+FEES_MAX = 8
 REPLAYED = frozenset({"ordered", "cancelled"})
-ROWS = {
+ODDITIES = {
     "duplicates": "lines that repeat another of their invoice: kept, they add up",
     "without_customer": "lines without a customer",
     "without_description": "lines without a description",
     "at_price_zero": "lines at a price of zero",
     "returned_or_written_off": "lines with a quantity of zero or less",
-}
-CODES = {
     "codes": "stock codes",
     "codes_that_differ_in_case_only": "of them differ from another in case only: one product",
     "codes_with_several_descriptions": "of them have several descriptions: the commonest is shown",
