@@ -24,8 +24,9 @@ class RoleUnsafe(BulkheadError):
 async def verify_roles(database: OpenDatabase) -> None:
     """Check both logins of `database`; raises RoleUnsafe.
 
-    The client login must not be, and must not be able to become, a superuser, a role with
-    BYPASSRLS, or the owner of any table. The service login may become `service_role` only.
+    The client login may become `anon` and `authenticated`, the service login `service_role`, and
+    neither anything else. None of them may be a superuser, replicate or make roles, and the
+    client's may not have BYPASSRLS or own a table.
     """
     async with database.transaction(ANON, read_only=True) as tx:
         for row in await tx.fetch(QUERIES.client_dangers):

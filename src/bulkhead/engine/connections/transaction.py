@@ -11,6 +11,8 @@ trips as a bare one: begin, statement, commit.
 from __future__ import annotations
 
 import asyncio
+import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from bulkhead.engine.connections.sql import literal
@@ -28,6 +30,12 @@ Record = Any  # asyncpg.Record: a mapping by column name.
 
 # `reset all` leaves `role` alone (GUC_NO_RESET_ALL), so it is reset by name.
 _WIPE = ";reset role;reset all;close all;unlisten *;select pg_catalog.pg_advisory_unlock_all()"
+
+
+# Statements prepared by SQL cannot be wiped, and DEALLOCATE takes the driver's own ones away: a
+# session in which that may have happened is not used again. DO can hide either.
+_LASTS = re.compile(r"\b(?:prepare|deallocate)\b|\bdo\b\s*(?:\$|e?'|language\b)", re.IGNORECASE)
+_STATEMENTS_LOST = frozenset({"26000", "42P05"})
 
 
 class EventSink(Protocol):
@@ -57,6 +65,7 @@ class Transaction:
         "_connection",
         "_failed",
         "_lost",
+        "_spent",
         "_tail",
         "_timeout_s",
         "claims",
@@ -79,12 +88,14 @@ class Transaction:
         self._after: list[Callable[[], None]] = []
         self._failed = False
         self._lost = False
+        self._spent = False
         self.database = database
         self.claims = claims
         self.events = events
 
     async def fetch(self, sql: str, *args: object) -> Sequence[Record]:
         """Run a statement and return its rows."""
+        self._note(sql)
         try:
             return await self._connection.fetch(sql, *args, timeout=self._timeout_s)  # type: ignore[no-any-return]
         except Exception as error:
@@ -92,6 +103,7 @@ class Transaction:
 
     async def fetchrow(self, sql: str, *args: object) -> Record | None:
         """Run a statement and return its first row, or None."""
+        self._note(sql)
         try:
             return await self._connection.fetchrow(sql, *args, timeout=self._timeout_s)
         except Exception as error:
@@ -99,6 +111,7 @@ class Transaction:
 
     async def fetchval(self, sql: str, *args: object) -> Any:  # noqa: ANN401
         """Run a statement and return the first column of its first row, or None."""
+        self._note(sql)
         try:
             return await self._connection.fetchval(sql, *args, timeout=self._timeout_s)
         except Exception as error:
@@ -106,6 +119,7 @@ class Transaction:
 
     async def execute(self, sql: str, *args: object) -> str:
         """Run a statement and return its status, for example `UPDATE 3`."""
+        self._note(sql)
         try:
             return await self._connection.execute(sql, *args, timeout=self._timeout_s)  # type: ignore[no-any-return]
         except Exception as error:
@@ -113,6 +127,7 @@ class Transaction:
 
     async def executemany(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         """Run a statement once for each row of parameters."""
+        self._note(sql)
         try:
             await self._connection.executemany(sql, rows, timeout=self._timeout_s)
         except Exception as error:
@@ -131,6 +146,7 @@ class Transaction:
 
     def cursor(self, sql: str, *args: object, prefetch: int = 1000) -> Any:  # noqa: ANN401
         """Iterate over the rows of a query without holding them all: `async for row in ...`."""
+        self._note(sql)
         return self._connection.cursor(sql, *args, prefetch=prefetch)
 
     def at_commit(self, sql: str) -> None:
@@ -154,8 +170,12 @@ class Transaction:
         """Whether a statement failed outside of a savepoint."""
         return self._failed
 
+    def _note(self, sql: str) -> None:
+        self._spent = self._spent or may_last(sql)
+
     def _fail(self, error: Exception) -> BulkheadError:
         self._failed = True
+        self._spent = self._spent or getattr(error, "sqlstate", None) in _STATEMENTS_LOST
         # Only a loss of this connection counts against this database, whatever else the block
         # raises: the cause of its failure may be another database.
         self._lost = self._lost or is_connection_loss(error)
@@ -276,7 +296,7 @@ class TransactionBlock:
             if isinstance(error, Exception):
                 raise translate(error) from error
             raise
-        self._give_back(lease, usable=True)
+        self._give_back(lease, usable=not self._tx._spent)
         for callback in self._tx._after:
             callback()
 
@@ -292,7 +312,7 @@ class TransactionBlock:
             if not isinstance(error, Exception):
                 raise
         else:
-            self._give_back(lease, usable=True)
+            self._give_back(lease, usable=not self._tx._spent)
 
     def _give_back(self, lease: Lease, *, usable: bool, lost: bool = False) -> None:
         breaker = self._pool.breaker
@@ -312,3 +332,9 @@ def begin_text(claims: Claims, *, read_only: bool = False, first: str = "") -> s
         f"{begin};set local role {claims.role.value};"
         f"set local request.jwt.claims = {literal(claims.json)};{first}"
     )
+
+
+@lru_cache(maxsize=4096)
+def may_last(sql: str) -> bool:
+    """Whether a statement may leave something in its session that cannot be wiped."""
+    return _LASTS.search(sql) is not None

@@ -20,6 +20,8 @@ SETTINGS: Mapping[str, str] = {
     "statement_timeout": "8s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "15s",
+    # Else the statement of a client that has gone keeps its locks until it ends.
+    "client_connection_check_interval": "500ms",
     "jit": "off",
 }
 LOG_SETTINGS: Mapping[str, str] = {
