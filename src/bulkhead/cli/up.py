@@ -46,12 +46,16 @@ def down(output: Output) -> int:
 
 async def _up(output: Output, settings: Settings, *, sample: bool) -> int:
     from bulkhead.apps import NAMES, load_application
+    from bulkhead.engine import failpoints
     from bulkhead.engine.system import open_system
     from bulkhead.web.compose import compose
     from bulkhead.web.logs import configure_logs
     from bulkhead.web.serving import find_port, serving, stop_on_signals
 
     configure_logs(settings)
+    if settings.failpoint is not None:
+        name, _, after = settings.failpoint.partition(":")
+        failpoints.arm(name, failpoints.Mode.EXIT, after=int(after or 0))
     settings = replace(settings, port=find_port(settings.host, settings.port))
     async with AsyncExitStack() as stack:
         stop = await stack.enter_async_context(stop_on_signals())
