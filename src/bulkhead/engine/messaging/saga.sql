@@ -49,16 +49,18 @@ returning s.id, s.name, s.state, s.input, s.request_hash, s.result, s.error, s.f
   s.attempts, s.created_at, s.updated_at, true as leased, s.deadline_at < clock_timestamp() as overdue
 
 -- name: release_saga
--- Give a saga back before its lease runs out.
+-- Give a saga back before its lease runs out: to be taken back because of $5, or to a human ($6).
 update bulkhead.sagas
-set leased_until = clock_timestamp() + make_interval(secs => $3), owner = null, updated_at = now()
-where id = $1 and fence = $2 and state in ('running', 'compensating')
-
--- name: set_state
--- Move an open saga on, unless another worker has it by now.
-update bulkhead.sagas
-set state = $3, error = coalesce($4::jsonb, error), updated_at = now()
-where id = $1 and fence = $2 and state in ('running', 'compensating', 'needs_human')
+set leased_until = clock_timestamp() + make_interval(secs => $4),
+  owner = null,
+  state = case
+    when $6 then 'needs_human'
+    when $5::jsonb is not null then 'compensating'
+    else state
+  end,
+  error = coalesce($5::jsonb, error),
+  updated_at = now()
+where id = $1 and fence = $2 and owner = $3 and state in ('running', 'compensating')
 
 -- name: refuse_saga
 -- Record a saga that its first step refused, so that a repeat gets the same answer.

@@ -34,6 +34,8 @@ class Run:
     overdue: bool = False
     """Whether the deadline had passed when the saga was taken up."""
     input_hash: str = ""
+    error: Mapping[str, Json] | None = None
+    """Why the saga is being taken back, once it is."""
     outputs: dict[str, Json] = field(default_factory=dict)
     called: set[str] = field(default_factory=set)
 

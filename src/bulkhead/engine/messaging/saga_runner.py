@@ -8,6 +8,7 @@ step take effect once and stay undone once it has been taken back.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -214,7 +215,7 @@ class SagaRunner:
 
     async def _continue(self, run: Run, record: SagaRecord) -> Json:
         whole = await self._load_markers(run)
-        if not whole or record.state is SagaState.COMPENSATING:
+        if not whole or record.error is not None:
             error = StoredRefusal(record.error) if record.error else SagaAbandoned()
             await self._compensate(run, error)
             raise error
@@ -336,9 +337,11 @@ class SagaRunner:
 
     async def _compensate(self, run: Run, error: BulkheadError) -> None:
         """Take back every step, the last first, and close those that never ran."""
-        stored = store_error(error)
         if run.start is not None and is_transient(error):
-            raise error  # Nothing is known to be written; what is, the worker takes back.
+            # Nothing is known to be written. What is may be finished by a repeat, or by a worker.
+            await self._postpone(run, 0)
+            raise error
+        run.error = stored = store_error(error)
         first = run.saga.stages[0][0]
         try:
             if first.name not in run.outputs and run.start is not None:
@@ -381,13 +384,12 @@ class SagaRunner:
     async def _postpone(self, run: Run, attempts: int) -> None:
         """Let a worker take the saga up again later, or call for a human."""
         pause_s = min(2.0**attempts, BACKOFF_S_MAX) if attempts else CALLER_S
+        error = None if run.error is None else json.dumps(run.error)
+        spent = attempts >= ATTEMPTS_MAX
         try:
             async with self.router.database(run.saga.home).transaction(SERVICE) as tx:
-                if attempts >= ATTEMPTS_MAX:
-                    await tx.execute(
-                        QUERIES.set_state, run.saga_id, run.fence, SagaState.NEEDS_HUMAN, None
-                    )
-                else:
-                    await tx.execute(QUERIES.release_saga, run.saga_id, run.fence, pause_s)
+                await tx.execute(
+                    QUERIES.release_saga, run.saga_id, run.fence, self.owner, pause_s, error, spent
+                )
         except BulkheadError:
             return  # Its lease runs out by itself.

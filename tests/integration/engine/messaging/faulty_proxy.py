@@ -23,6 +23,8 @@ class FaultyProxy:
     port: int = 0
     commits_to_lose: int = 0
     """The reply to so many of the next commits is not forwarded; the connection breaks instead."""
+    commits_to_pass: int = 0
+    """So many commits get their reply before that."""
     lost: int = 0
     _server: asyncio.Server | None = None
     _connections: set[asyncio.Task[None]] = field(default_factory=set)
@@ -64,8 +66,11 @@ class FaultyProxy:
         async def requests() -> None:
             while data := await client[0].read(65536):
                 if self.commits_to_lose and b"commit;" in data:
-                    self.commits_to_lose -= 1
-                    committing.set()
+                    if self.commits_to_pass:
+                        self.commits_to_pass -= 1
+                    else:
+                        self.commits_to_lose -= 1
+                        committing.set()
                 server[1].write(data)
 
         async def replies() -> None:
