@@ -189,6 +189,7 @@ class Pool:
 
     async def _acquire_slowly(self) -> Lease:
         started_s = monotonic_s()
+        opening = False
         try:
             async with asyncio.timeout(self.acquire_timeout_s):
                 while True:
@@ -197,11 +198,14 @@ class Pool:
                     if (lease := self._take_idle()) is not None:
                         return lease
                     if self.size < self.size_max and self.budget.take():
+                        opening = True
                         return await self._open()
                     if (lease := await self._wait()) is not None:
                         return lease
         except TimeoutError:
             self.stats.timeouts += 1
+            if opening:  # The server accepts connections and does not answer.
+                self.breaker.failed()
             raise PoolExhausted(database=self.database, timeout_s=self.acquire_timeout_s) from None
         finally:
             self.stats.wait_s += monotonic_s() - started_s
