@@ -58,6 +58,8 @@ class Breaker:
     def failed(self) -> None:
         """Note that the server could not be reached or did not answer in time."""
         self.failures += 1
+        if self.opened and not self.probing:
+            return  # It began before the breaker opened, and tells nothing new.
         if self.opened or self.failures >= FAILURES_TO_OPEN:
             self.opened += 1
             self.probing = False

@@ -48,3 +48,12 @@ def test_a_failed_probe_doubles_the_pause_up_to_a_limit(time_s: list[float]) -> 
         breaker.failed()
     assert first_s < 1.0
     assert 5.0 < breaker.closed_again_at_s - time_s[0] < 15.0
+
+
+def test_many_failures_of_one_moment_open_a_breaker_once(time_s: list[float]) -> None:
+    breaker = Breaker("shop.orders")
+    for _ in range(50):
+        breaker.failed()
+    assert breaker.closed_again_at_s - time_s[0] < 1.0
+    time_s[0] = 1.0
+    breaker.check()

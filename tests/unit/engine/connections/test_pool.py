@@ -5,6 +5,7 @@ import pytest
 from bulkhead.engine.connections.breaker import Breaker, DatabaseUnavailable
 from bulkhead.engine.connections.pool import Budget, Pool, PoolClosed, PoolExhausted
 from bulkhead.engine.drivers.errors import ServerUnreachable
+from bulkhead.engine.errors import BulkheadError
 
 
 class Socket:
@@ -162,3 +163,26 @@ async def test_many_users_of_a_small_pool_all_come_to_their_turn() -> None:
     assert used == 400
     assert budget.taken <= 3
     assert all(pool.stats.in_use == 0 for pool in pools)
+
+
+async def test_a_server_that_accepts_and_never_answers_opens_the_breaker() -> None:
+    budget = Budget(5)
+
+    async def hang() -> Socket:
+        await asyncio.Event().wait()
+        return Socket()
+
+    pool = Pool("shop.orders", hang, budget, Breaker("shop.orders"), 3, 0.02)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(code_of(pool)) for _ in range(6)]
+    assert {task.result() for task in tasks} == {"pool_exhausted"}
+    assert await code_of(pool) == "database_unavailable"
+    assert (budget.taken, pool.size, pool.stats.waiting) == (0, 0, 0)
+
+
+async def code_of(pool: Pool) -> str:
+    try:
+        await pool.acquire()
+    except BulkheadError as error:
+        return error.code
+    return "acquired"
