@@ -53,9 +53,6 @@ async def _up(output: Output, settings: Settings, *, sample: bool) -> int:
     from bulkhead.web.serving import find_port, serving, stop_on_signals
 
     configure_logs(settings)
-    if settings.failpoint is not None:
-        name, _, after = settings.failpoint.partition(":")
-        failpoints.arm(name, failpoints.Mode.EXIT, after=int(after or 0))
     settings = replace(settings, port=find_port(settings.host, settings.port))
     async with AsyncExitStack() as stack:
         stop = await stack.enter_async_context(stop_on_signals())
@@ -69,6 +66,8 @@ async def _up(output: Output, settings: Settings, *, sample: bool) -> int:
                 for line in await system.application.load_sample(system):
                     output.step(f"{system.application.title}: {line}")
         composed = compose(systems, settings)
+        if settings.failpoint is not None:
+            failpoints.arm_to_exit(settings.failpoint)
         for system in systems:
             await system.start_workers()
         await stack.enter_async_context(composed.workers())
