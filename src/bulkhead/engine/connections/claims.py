@@ -24,7 +24,8 @@ class Claims:
     signature was checked.
     """
 
-    role: Role
+    role: str
+    """One of `Role`; a database that was not made by us may have others."""
     payload: Mapping[str, Any] = field(default_factory=dict)
     json: str = ""
 

@@ -50,7 +50,7 @@ class OpenDatabase:
         is SQL without parameters that travels with the beginning, as `at_commit` with the end.
         """
         return TransactionBlock(
-            self.services if claims.role is Role.SERVICE else self.clients,
+            self.services if claims.role == Role.SERVICE else self.clients,
             self.name,
             claims,
             begin_text(claims, read_only=read_only, first=first),

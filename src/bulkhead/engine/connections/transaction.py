@@ -15,7 +15,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from bulkhead.engine.connections.sql import literal
+from bulkhead.engine.connections.sql import identifier, literal
 from bulkhead.engine.drivers.errors import CommitUnknown, is_connection_loss, translate
 from bulkhead.engine.errors import BulkheadError, Conflict
 
@@ -329,7 +329,7 @@ def begin_text(claims: Claims, *, read_only: bool = False, first: str = "") -> s
     """Render the message that begins a transaction under the scope of `claims`; then `first`."""
     begin = "begin read only" if read_only else "begin"
     return (
-        f"{begin};set local role {claims.role.value};"
+        f"{begin};set local role {identifier(claims.role)};"
         f"set local request.jwt.claims = {literal(claims.json)};{first}"
     )
 

@@ -78,8 +78,8 @@ class Outbox:
         deliveries: list[str] = []
         names: frozenset[str] = frozenset()
         for event in events:
-            if tx.claims.role is not Role.SERVICE:
-                raise PublishRefused(type=event.type, reason=f"it runs as {tx.claims.role.value}")
+            if tx.claims.role != Role.SERVICE:
+                raise PublishRefused(type=event.type, reason=f"it runs as {tx.claims.role}")
             audience = self._audiences.get(event.type) or _audience(event.type, ())
             event_id = new_id()
             ids.append(event_id)

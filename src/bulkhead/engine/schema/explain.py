@@ -107,12 +107,12 @@ async def explain(connection: Connection, table: str, claims: Claims) -> Explana
         relation = f"{identifier(guard.schema)}.{identifier(guard.relation)}"
         await connection.execute(f"set local role {Role.SERVICE.value}")
         rows = await connection.fetchval(f"select count(*) from {relation}")
-        await connection.execute(f"set local role {claims.role.value}")
+        await connection.execute(f"set local role {claims.role}")
         await connection.fetchval("select set_config('request.jwt.claims', $1, true)", claims.json)
         verbs = [await _explain_verb(connection, facts, guard, claims, verb) for verb in Verb]
     return Explanation(
         table=f"{guard.schema}.{guard.relation}",
-        role=claims.role.value,
+        role=claims.role,
         subject=str(claims.subject) if claims.subject else None,
         app_role=claims.app_role,
         guard=_describe(guard, claims),
@@ -130,7 +130,7 @@ def _find_guard(facts: AccessFacts, table: str) -> Guard:
 
 
 def _describe(guard: Guard, claims: Claims) -> str:
-    if claims.role is Role.SERVICE:
+    if claims.role == Role.SERVICE:
         return "policies are not asked: the service passes over them"
     if guard.is_view:
         reader = "whoever asks" if guard.is_invoker else "its owner, past all policies"
@@ -143,9 +143,9 @@ def _describe(guard: Guard, claims: Claims) -> str:
 async def _explain_verb(
     connection: Connection, facts: AccessFacts, guard: Guard, claims: Claims, verb: Verb
 ) -> VerbExplanation:
-    role = claims.role.value
+    role = claims.role
     granted = (
-        "table" if claims.role is Role.SERVICE else _find_grant(facts.grants, guard, role, verb)
+        "table" if claims.role == Role.SERVICE else _find_grant(facts.grants, guard, role, verb)
     )
     policies = [
         policy
@@ -153,7 +153,7 @@ async def _explain_verb(
         if (policy.schema, policy.table) == (guard.schema, guard.relation)
         and policy.holds_for(role, verb)
     ]
-    is_asked = guard.is_enabled and claims.role is not Role.SERVICE
+    is_asked = guard.is_enabled and claims.role != Role.SERVICE
     rows = None
     if granted != "nothing" and verb is not Verb.INSERT:
         condition = _render_condition(policies) if is_asked and verb is not Verb.SELECT else "true"

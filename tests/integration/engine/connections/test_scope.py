@@ -140,7 +140,7 @@ async def test_a_statement_whose_caller_has_gone_does_not_keep_its_locks(
 async def test_what_a_fresh_session_looks_like(notes: OpenDatabase) -> None:
     for name, claims in LEASES.items():
         found = await remains(notes, claims)
-        assert found["role"] == claims.role.value
+        assert found["role"] == claims.role
         assert found["claims"] == claims.json, name
         assert not found["secret"]
         assert (found["locks"], found["ears"], found["cursors"], found["statements"]) == (

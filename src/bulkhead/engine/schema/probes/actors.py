@@ -33,7 +33,7 @@ class ProbeActor:
 
 
 def _actor(name: str, claims: Claims, counts_as: Actor) -> ProbeActor:
-    return ProbeActor(name, claims.role.value, claims.json, counts_as)
+    return ProbeActor(name, claims.role, claims.json, counts_as)
 
 
 def _impostor(

@@ -166,7 +166,7 @@ def test_a_true_token_is_accepted(tokens: AccessTokens) -> None:
     forger = Forger(tokens)
     with clock.stopped(AT):
         claims = tokens.verify(forger.true)
-    assert claims.role is Role.AUTHENTICATED
+    assert claims.role == Role.AUTHENTICATED
     assert claims.subject == USER.id
     assert claims.app_role == "staff"
     assert json.loads(claims.json)["session_id"] == str(SESSION.id)
