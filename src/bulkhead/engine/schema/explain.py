@@ -107,7 +107,7 @@ async def explain(connection: Connection, table: str, claims: Claims) -> Explana
         relation = f"{identifier(guard.schema)}.{identifier(guard.relation)}"
         await connection.execute(f"set local role {Role.SERVICE.value}")
         rows = await connection.fetchval(f"select count(*) from {relation}")
-        await connection.execute(f"set local role {claims.role}")
+        await connection.execute(f"set local role {identifier(claims.role)}")
         await connection.fetchval("select set_config('request.jwt.claims', $1, true)", claims.json)
         verbs = [await _explain_verb(connection, facts, guard, claims, verb) for verb in Verb]
     return Explanation(
