@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from bulkhead.engine.settings import Settings
-from bulkhead.web.asgi import App, Message
+from bulkhead.http.asgi import App, Message
 from bulkhead.web.logs import configure_logs
 from bulkhead.web.metrics import Metrics
 from bulkhead.web.server import WebOptions, add_layers

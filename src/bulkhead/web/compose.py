@@ -13,7 +13,8 @@ from bulkhead.engine.application import Mounted
 from bulkhead.engine.monitoring.metrics import Sampler
 from bulkhead.engine.settings import Settings
 from bulkhead.engine.system import System
-from bulkhead.web.asgi import App
+from bulkhead.gateway.auth import auth_app
+from bulkhead.http.asgi import App
 from bulkhead.web.server import Mount, WebOptions, create_site
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ def compose(systems: Sequence[System], settings: Settings) -> Composed:
             system.application.title,
             mount.routers,  # type: ignore[arg-type]  # the engine does not know FastAPI
             tuple(system.router),
+            None if mount.people is None else auth_app(mount.people),
         )
         for system, mount in mounted
     ]

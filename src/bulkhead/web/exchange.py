@@ -14,7 +14,7 @@ import structlog
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.errors import BulkheadError, Unavailable
 from bulkhead.engine.ids import new_id
-from bulkhead.web.asgi import REQUEST_ID, App, Message, Receive, Scope, Send, find_header
+from bulkhead.http.asgi import REQUEST_ID, App, Message, Receive, Scope, Send, find_header
 from bulkhead.web.problems import send_problem
 
 log = structlog.get_logger("bulkhead.web")

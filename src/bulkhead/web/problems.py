@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bulkhead.engine.errors import BulkheadError, Invalid, NotFound
-from bulkhead.web.asgi import Scope, Send, request_id_of
+from bulkhead.http.asgi import Scope, Send, request_id_of
 
 MEDIA_TYPE = "application/problem+json"
 SERVER_FAULT = 500

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from bulkhead.engine.errors import ConfigurationInvalid
-from bulkhead.web.asgi import App, Receive, Scope, Send, find_header
+from bulkhead.http.asgi import App, Receive, Scope, Send, find_header
 
 Network = IPv4Network | IPv6Network
 

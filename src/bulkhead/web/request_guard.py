@@ -1,7 +1,7 @@
 """Request lines and headers are bounded and sound before anything is made of them."""
 
 from bulkhead.engine.errors import BulkheadError, Invalid
-from bulkhead.web.asgi import App, Receive, Scope, Send
+from bulkhead.http.asgi import App, Receive, Scope, Send
 from bulkhead.web.problems import send_problem
 
 URL_BYTES_MAX = 8_192

@@ -1,6 +1,6 @@
 """Headers that keep browsers from doing with an answer what it was not meant for."""
 
-from bulkhead.web.asgi import App, Message, Receive, Scope, Send
+from bulkhead.http.asgi import App, Message, Receive, Scope, Send
 
 POLICY_OF_DATA = b"default-src 'none'; frame-ancestors 'none'"
 

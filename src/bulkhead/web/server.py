@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 import bulkhead
 from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.settings import Settings
-from bulkhead.web.asgi import App
+from bulkhead.http.asgi import App
 from bulkhead.web.body_guard import BODY_TIMEOUT_S, BodyGuard, BodyRule
 from bulkhead.web.docs import docs_router
 from bulkhead.web.exchange import ExchangeLayer
@@ -38,6 +38,8 @@ class Mount:
     routers: Sequence[APIRouter]
     databases: Sequence[OpenDatabase] = ()
     """What `/readyz` probes."""
+    auth: App | None = None
+    """Served under `/{name}/auth/v1`, and under `/{name}/{database}/auth/v1` for each database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,10 @@ def create_api(mounts: Sequence[Mount], metrics: Metrics) -> FastAPI:
     for mount in mounts:
         for router in mount.routers:
             api.include_router(router, prefix=f"/{mount.name}", tags=[mount.name])
+        if mount.auth is not None:
+            api.mount(f"/{mount.name}/auth/v1", mount.auth)
+            for database in mount.databases:
+                api.mount(f"/{mount.name}/{database.name}/auth/v1", mount.auth)
     databases = [database for mount in mounts for database in mount.databases]
     for router in _own_routers(databases, metrics):
         api.include_router(router)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import uvicorn
 
 from bulkhead.engine.errors import BulkheadError
-from bulkhead.web.asgi import App
+from bulkhead.http.asgi import App
 from bulkhead.web.http_protocol import BoundedProtocol
 
 try:

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 import structlog
 
-from bulkhead.web.asgi import Message, Receive, Scope, Send
+from bulkhead.http.asgi import Message, Receive, Scope, Send
 from bulkhead.web.exchange import CLIENT_LEFT, Exchange, ExchangeLayer, choose_request_id
 
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from bulkhead.engine.errors import ConfigurationInvalid
-from bulkhead.web.asgi import Receive, Scope, Send
+from bulkhead.http.asgi import Receive, Scope, Send
 from bulkhead.web.proxies import TrustedProxies, find_client
 
 PROXIES = [ip_network("10.0.0.0/8")]

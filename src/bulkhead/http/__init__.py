@@ -1,0 +1,1 @@
+"""What the web and the gateways both know of HTTP: the types of ASGI, and how a body is read."""

@@ -1,0 +1,135 @@
+"""Bodies as they arrive: what the headers say about one, and reading it within bounds."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bulkhead.engine.errors import Invalid
+from bulkhead.http.asgi import Message, Receive
+
+DISCARD_BYTES_MAX = 4_000_000
+DISCARD_S_MAX = 1.0
+
+
+class BodyTooLarge(Invalid):
+    """The body is larger than {size_bytes_max} bytes."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class BodyTooSlow(Invalid):
+    """The body did not arrive within {timeout_s} s."""
+
+    code = "body_too_slow"
+    status = 408
+
+
+class BodyMisframed(Invalid):
+    """The length of the body is not clear: {reason}."""
+
+    code = "body_misframed"
+    status = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the headers of a request say about its body."""
+
+    length: int | None
+    """None when the length only shows at the end."""
+    chunked: bool
+    content_type: str
+    encoding: str
+    held_back: bool
+    """Whether the client waits for a word before it sends the body."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no body at all."""
+        return not self.length and not self.chunked
+
+
+class ClientLeftError(Exception):
+    """The client hung up before its body was complete."""
+
+
+class Incoming:
+    """A body that arrives in pieces."""
+
+    def __init__(self, receive: Receive) -> None:
+        """Read from `receive`."""
+        self._receive = receive
+        self.ended = False
+
+    async def read(self, size_bytes_max: int) -> bytes:
+        """Read it whole; raises BodyTooLarge as soon as it is, ClientLeftError."""
+        pieces: list[bytes] = []
+        size_bytes = 0
+        while not self.ended:
+            piece = await self._next()
+            size_bytes += len(piece)
+            if size_bytes > size_bytes_max:
+                raise BodyTooLarge(size_bytes_max=size_bytes_max)
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def discard(self, declared: int | None) -> bool:
+        """Read what is left of it, within limits; False when something is still to come."""
+        if declared is not None and declared > DISCARD_BYTES_MAX:
+            return self.ended
+        size_bytes = 0
+        with contextlib.suppress(TimeoutError, ClientLeftError):
+            async with asyncio.timeout(DISCARD_S_MAX):
+                while not self.ended and size_bytes < DISCARD_BYTES_MAX:
+                    size_bytes += len(await self._next())
+        return self.ended
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeftError
+        self.ended = not message.get("more_body", False)
+        piece: bytes = message.get("body", b"")
+        return piece
+
+
+def read_declared(headers: Sequence[tuple[bytes, bytes]]) -> Declared:
+    """Read the headers about the body; raises BodyMisframed when they contradict each other."""
+    lengths: set[bytes] = set()
+    chunked = held_back = False
+    content_type = encoding = ""
+    for name, value in headers:
+        match name:
+            case b"content-length":
+                lengths.add(value)
+            case b"transfer-encoding":
+                chunked = True
+            case b"content-type":
+                content_type = value.decode("latin-1").strip().lower()
+            case b"content-encoding":
+                encoding = value.decode("latin-1").strip().lower()
+            case b"expect":
+                held_back = True
+    if len(lengths) + chunked > 1:
+        raise BodyMisframed(reason="Content-Length and Transfer-Encoding say different things")
+    length = lengths.pop() if lengths else None
+    if length is not None and not length.isdigit():
+        raise BodyMisframed(reason="Content-Length is not a number")
+    size_bytes = None if length is None else int(length)
+    return Declared(size_bytes, chunked, content_type, encoding, held_back)
+
+
+def replay_body(body: bytes, receive: Receive) -> Receive:
+    """Receive the body at once, then whatever comes after it."""
+    is_sent = False
+
+    async def replay() -> Message:
+        nonlocal is_sent
+        if is_sent:
+            return await receive()
+        is_sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
