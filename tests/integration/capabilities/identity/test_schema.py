@@ -32,13 +32,14 @@ COLUMNS = {
     "auth_code_issued_at invite_token referrer oauth_client_state_id linking_target_id "
     "email_optional",
     "mfa_factors": "id user_id friendly_name factor_type status created_at updated_at secret phone "
-    "last_challenged_at web_authn_credential web_authn_aaguid last_webauthn_challenge_data",
+    "last_challenged_at web_authn_credential web_authn_aaguid last_webauthn_challenge_data "
+    "last_used_step",
     "mfa_challenges": "id factor_id created_at verified_at ip_address otp_code "
-    "web_authn_session_data",
+    "web_authn_session_data failed_attempts",
     "mfa_amr_claims": "session_id created_at updated_at authentication_method id",
     "audit_log_entries": "instance_id id payload created_at ip_address",
 }
-"""In the order of Supabase; `one_time_tokens` has two more at its end."""
+"""In the order of Supabase; codes, factors and challenges have more at their ends."""
 TABLES = [*(f"auth.{name}" for name in COLUMNS), "private.mail_queue", "private.rate_limits"]
 
 
