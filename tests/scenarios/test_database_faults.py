@@ -41,7 +41,8 @@ async def market(
         servers, home, apart=True, pool_size=POOL_SIZE, statement_timeout_s=STATEMENT_TIMEOUT_S
     ) as market:
         for database in market.system.router:
-            database.clients.acquire_timeout_s = database.services.acquire_timeout_s = ACQUIRE_S
+            for pool in database.pools.values():
+                pool.acquire_timeout_s = ACQUIRE_S
         yield market
         await verify_books(market, invariants=INVARIANTS)
 
@@ -150,7 +151,7 @@ def acts_of(site: httpx.AsyncClient, known: Order) -> dict[str, Act]:
 def verify_nothing_waits(market: Market) -> None:
     """No request waits for a connection or holds one, and no pool has grown past its limit."""
     for database in market.system.router:
-        for pool in (database.clients, database.services):
+        for pool in database.pools.values():
             assert (pool.stats.waiting, pool.stats.in_use) == (0, 0), database.name
             assert pool.size <= POOL_SIZE
 

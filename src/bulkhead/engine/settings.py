@@ -47,7 +47,7 @@ class Settings:
     log_format: str = "auto"
     """`json`, `text`, or `auto`: text on a terminal, else JSON."""
     pool_size: int = 10
-    """Connections per database and login at most."""
+    """Connections per database and role at most."""
     server_connections: int = 60
     """Connections to one server at most, over all of its databases."""
     statement_timeout_s: float = 8.0

@@ -69,7 +69,7 @@ async def test_a_process_without_any_database_is_not_ready(shop: System) -> None
 
 
 async def test_probes_that_come_together_ask_a_database_once(shop: System) -> None:
-    pool = shop.database("sales").clients
+    pool = shop.database("sales").visitors
     async with connect(compose([shop], shop.settings).app) as client:
         before = pool.stats.acquired
         answers = [await client.get("/readyz") for _ in range(5)]

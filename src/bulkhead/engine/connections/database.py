@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,11 @@ CONNECT_TIMEOUT_S = 5.0
 
 @dataclass(slots=True, eq=False)
 class OpenDatabase:
-    """A logical database at its place; two pools, so that clients never share one with service."""
+    """A logical database at its place.
+
+    Each role has a pool of its own, so that a flood of anonymous requests leaves signed-in users
+    and the application itself their connections.
+    """
 
     application: str
     name: str
@@ -27,13 +32,23 @@ class OpenDatabase:
     statement_timeout_s: float = 8.0
     events: EventSink | None = None
     breaker: Breaker = field(init=False)
+    visitors: Pool = field(init=False)
+    """For `anon`; the login is that of `clients`."""
     clients: Pool = field(init=False)
+    """For `authenticated`, and whatever else the client login may become."""
     services: Pool = field(init=False)
+    """For `service_role`."""
 
     def __post_init__(self) -> None:
         self.breaker = Breaker(f"{self.application}.{self.name}")
+        self.visitors = self._pool(Login.CLIENT)
         self.clients = self._pool(Login.CLIENT)
         self.services = self._pool(Login.SERVICE)
+
+    @property
+    def pools(self) -> Mapping[str, Pool]:
+        """The pools by whom they are for."""
+        return {"visitor": self.visitors, "client": self.clients, "service": self.services}
 
     def transaction(
         self,
@@ -50,7 +65,7 @@ class OpenDatabase:
         is SQL without parameters that travels with the beginning, as `at_commit` with the end.
         """
         return TransactionBlock(
-            self.services if claims.role == Role.SERVICE else self.clients,
+            self._pool_of(claims.role),
             self.name,
             claims,
             begin_text(claims, read_only=read_only, first=first),
@@ -61,9 +76,14 @@ class OpenDatabase:
         )
 
     async def close(self) -> None:
-        """Drain and close both pools."""
-        await self.clients.close()
-        await self.services.close()
+        """Drain and close every pool."""
+        for pool in self.pools.values():
+            await pool.close()
+
+    def _pool_of(self, role: str) -> Pool:
+        if role == Role.SERVICE:
+            return self.services
+        return self.visitors if role == Role.ANON else self.clients
 
     def _pool(self, login: Login) -> Pool:
         async def connect() -> Any:  # noqa: ANN401

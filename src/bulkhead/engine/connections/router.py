@@ -85,8 +85,8 @@ class Router:
     def reap(self) -> None:
         """Close connections that have been idle for too long."""
         for database in self:
-            database.clients.reap()
-            database.services.reap()
+            for pool in database.pools.values():
+                pool.reap()
 
     async def close(self) -> None:
         """Drain and close every pool."""

@@ -41,8 +41,8 @@ def pool_figures(router: Router) -> Iterator[Figure]:
         name = {"application": router.application, "database": database.name}
         opened = 1.0 if database.breaker.is_open else 0.0
         yield Figure("breaker_open", opened, name, "Whether calls to the database are refused")
-        yield from _figures_of(database.clients, {**name, "login": "client"})
-        yield from _figures_of(database.services, {**name, "login": "service"})
+        for of, pool in database.pools.items():
+            yield from _figures_of(pool, {**name, "pool": of})
     budgets = {database.driver.server: database.budget for database in router}
     for server, budget in budgets.items():
         label = {"application": router.application, "server": server}

@@ -59,7 +59,7 @@ async def find_left_open(router: Router) -> list[Violation]:
     """What an application at rest still holds: connections, transactions, advisory locks."""
     found: list[Violation] = []
     for database in router:
-        in_use = database.clients.stats.in_use + database.services.stats.in_use
+        in_use = sum(pool.stats.in_use for pool in database.pools.values())
         if in_use:
             found.append(Violation(database.name, f"{in_use} connections are in use"))
         async with database.transaction(SERVICE, read_only=True) as tx:

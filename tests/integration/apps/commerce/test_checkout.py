@@ -175,6 +175,6 @@ async def test_nothing_is_left_in_use(shop: System) -> None:
     await checkout_of(shop).place(claims, "key", wish((variant, 2)))
     await drain(shop)
     for database in shop.router:
-        assert database.clients.stats.in_use == database.services.stats.in_use == 0
+        assert {pool.stats.in_use for pool in database.pools.values()} == {0}
         async with database.transaction(SERVICE) as tx:
             assert await tx.fetchval("select count(*) from bulkhead.deliveries") == 0

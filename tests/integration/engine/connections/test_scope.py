@@ -114,7 +114,7 @@ async def test_a_session_is_new_for_every_lease(
             assert isinstance(task.exception(), BulkheadError | None)
         for other, claims in LEASES.items():
             assert await remains(notes, claims) == fresh[other], f"{other} after {name}: {what}"
-    for pool in (notes.clients, notes.services):
+    for pool in notes.pools.values():
         assert pool.stats.in_use == 0
         assert pool.size <= 1
 

@@ -19,13 +19,13 @@ def find(figures: list[Figure], name: str, **labels: str) -> list[float]:
     ]
 
 
-async def test_connections_in_use_and_idle_are_counted_by_login(router: Router) -> None:
+async def test_connections_in_use_and_idle_are_counted_by_pool(router: Router) -> None:
     sales = router.database("sales")
     async with sales.transaction(SERVICE), sales.transaction(ANON):
         during = list(pool_figures(router))
     after = list(pool_figures(router))
-    for login in ("client", "service"):
-        labels = {"database": "sales", "login": login}
+    for pool in ("visitor", "service"):
+        labels = {"database": "sales", "pool": pool}
         assert find(during, "pool_connections", state="in_use", **labels) == [1]
         assert find(after, "pool_connections", state="in_use", **labels) == [0]
         assert find(after, "pool_connections", state="idle", **labels) == [1]
