@@ -46,6 +46,8 @@ class Mounted:
     """Endless coroutines, cancelled when the server stops."""
     notes: Sequence[str] = ()
     """Lines that `bulkhead up` shows under the application's name."""
+    people: Any = None
+    """The identity whose API is served, where the application has users."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from bulkhead.capabilities.identity import (
     current_user,
     deliver_mail,
     identity_migrations,
-    identity_routes,
+    inbox_routes,
     maybe_user,
     open_identity,
 )
@@ -100,7 +100,7 @@ def mount(system: System) -> Mounted:
     browsing = maybe_user(people)
     return Mounted(
         routers=(
-            identity_routes(people),
+            inbox_routes(people),
             catalogue_routes(system.database("products"), browsing),
             search_routes(system.database("products"), browsing),
             cart_routes(system.database("products"), signed_in),
@@ -110,6 +110,7 @@ def mount(system: System) -> Mounted:
         ),
         workers=(partial(deliver_mail, people), *_payment_workers(outside)),
         notes=_notes(system, people),
+        people=people,
     )
 
 

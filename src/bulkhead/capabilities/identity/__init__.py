@@ -1,7 +1,7 @@
 """Who the users of an application are: sign-up, sign-in, sessions, tokens and the mail about them.
 
 The users live in a database of the application, in schema `auth`, column by column as Supabase's
-Auth server keeps them, and its clients can be pointed here. Every function that changes users
+Auth server keeps them, and `gateway.auth` speaks to its clients. Every function that changes users
 runs in one transaction; passwords are hashed and mail is sent outside of it.
 
 Access tokens are verified without the database. So one stays valid after its session was signed
@@ -9,7 +9,7 @@ out, until it expires (`IdentitySettings.token_ttl_s`, an hour); a key that was 
 more within seconds, in every process. What must end at once asks `GET /user`, which looks.
 
     identity = open_identity("commerce", system.database("users"), system.settings)
-    routers = [identity_routes(identity)]
+    routers = [inbox_routes(identity)]
     workers = [partial(deliver_mail, identity)]
     user = Annotated[Claims, Depends(current_user(identity))]
 """
@@ -23,8 +23,8 @@ from bulkhead.capabilities.identity.identity import (
     identity_migrations,
     open_identity,
 )
+from bulkhead.capabilities.identity.inbox import inbox_routes
 from bulkhead.capabilities.identity.model import Client, Method, Tokens, UserId, UserRow
-from bulkhead.capabilities.identity.routes import identity_routes
 from bulkhead.capabilities.identity.settings import IdentitySettings, Limit, Limits
 
 __all__ = [
@@ -42,7 +42,7 @@ __all__ = [
     "current_user",
     "deliver_mail",
     "identity_migrations",
-    "identity_routes",
+    "inbox_routes",
     "maybe_user",
     "open_identity",
     "sign_in_as",

@@ -1,6 +1,7 @@
 """What signing up, signing in and staying signed in can be refused for.
 
-The codes are those of Supabase's Auth server where it has one; `wire.py` says it in its words.
+The codes are those of Supabase's Auth server where it has one; `gateway/auth/wire.py` says it in
+its words.
 """
 
 from bulkhead.engine.errors import (

@@ -54,8 +54,13 @@ class InboxClosed(Forbidden):
 
 
 def inbox_routes(identity: Identity) -> APIRouter:
-    """`/inbox`: a page, or JSON for whoever accepts it; `?to=` picks a recipient."""
+    """`/inbox`: a page, or JSON for whoever accepts it; `?to=` picks a recipient.
+
+    Nothing where a mail server is configured.
+    """
     router = APIRouter(tags=["inbox"])
+    if not identity.mailer.carrier.keeps_mail:
+        return router
 
     async def show_inbox(request: Request) -> Response:
         """Show the mails that the application would have sent, newest first."""

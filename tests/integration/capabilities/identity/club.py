@@ -19,7 +19,7 @@ from bulkhead.capabilities.identity import (
     Limit,
     Limits,
     identity_migrations,
-    identity_routes,
+    inbox_routes,
     open_identity,
 )
 from bulkhead.capabilities.identity.mail.service import QueuedMail, list_mail
@@ -28,6 +28,7 @@ from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.settings import Settings
 from bulkhead.engine.system import System
 from bulkhead.engine.topology import Database, Table, Topology
+from bulkhead.gateway.auth import auth_app
 
 CLUB = Application(
     name="club",
@@ -143,7 +144,8 @@ def open_club(
         **more,
     )
     app = FastAPI()
-    app.include_router(identity_routes(identity), prefix=f"/{identity.application}")
+    app.include_router(inbox_routes(identity), prefix=f"/{identity.application}")
+    app.mount(f"/{identity.application}/auth/v1", auth_app(identity))
     transport = httpx.ASGITransport(app=app, client=(peer, 50_000))
     return Club(system, identity, Browser(httpx.AsyncClient(transport=transport, base_url=BASE)))
 

@@ -4,8 +4,9 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from bulkhead.capabilities.identity.limits.service import network_of
-from bulkhead.capabilities.identity.requests import find_address, read_bearer
+from bulkhead.capabilities.identity.requests import read_bearer
 from bulkhead.engine.errors import Unauthenticated
+from bulkhead.gateway.auth.client import find_address
 
 PROXIES = ("10.0.0.0/8", "2001:db8::5")
 

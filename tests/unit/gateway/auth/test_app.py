@@ -13,12 +13,13 @@ from fastapi import FastAPI
 from bulkhead.capabilities.identity import (
     Identity,
     IdentitySettings,
-    identity_routes,
+    inbox_routes,
     open_identity,
 )
-from bulkhead.capabilities.identity.wire import BODY_BYTES_MAX
 from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.settings import Settings, Smtp
+from bulkhead.gateway.auth import auth_app
+from bulkhead.gateway.auth.body import BODY_BYTES_MAX
 
 PREFIX = "/shop/auth/v1"
 
@@ -42,7 +43,7 @@ def identity(tmp_path: Path) -> Identity:
 @pytest.fixture
 def browser(identity: Identity) -> httpx.AsyncClient:
     app = FastAPI()
-    app.include_router(identity_routes(identity), prefix="/shop")
+    app.mount(PREFIX, auth_app(identity))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1")
 
 
@@ -111,7 +112,8 @@ async def test_a_sign_up_needs_address_and_password(
 
 async def test_a_body_that_is_too_large_is_not_read_to_its_end(browser: httpx.AsyncClient) -> None:
     answer = await browser.post(f"{PREFIX}/signup", content=b" " * (BODY_BYTES_MAX + 1))
-    assert (answer.status_code, answer.json()["error_code"]) == (400, "bad_json")
+    code = answer.json()["error_code"]
+    assert (answer.status_code, code) == (413, "request_body_too_large")
 
 
 async def test_nothing_is_kept_by_caches_on_the_way(browser: httpx.AsyncClient) -> None:
@@ -139,18 +141,36 @@ async def test_a_link_of_an_unknown_type_leads_to_an_explanation(
     assert "error_code=validation_failed" in answer.headers["location"]
 
 
-def test_the_api_describes_itself(identity: Identity) -> None:
-    app = FastAPI()
-    app.include_router(identity_routes(identity), prefix="/shop")
-    paths = app.openapi()["paths"]
-    assert f"{PREFIX}/signup" in paths
-    assert paths[f"{PREFIX}/signup"]["post"]["description"] == "Sign up."
-
-
 @pytest.mark.parametrize(("smtp", "there"), [(None, True), (Smtp("mail.example.com"), False)])
 def test_only_without_a_mail_server_there_is_an_inbox(
     tmp_path: Path, smtp: Smtp | None, *, there: bool
 ) -> None:
     app = FastAPI()
-    app.include_router(identity_routes(open_shop(tmp_path, smtp=smtp)), prefix="/shop")
+    app.include_router(inbox_routes(open_shop(tmp_path, smtp=smtp)), prefix="/shop")
     assert ("/shop/inbox" in app.openapi()["paths"]) is there
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/user/", "/user/x/y", "//user", "/%2e%2e"])
+async def test_an_unknown_address_is_refused_in_the_same_form(
+    browser: httpx.AsyncClient, path: str
+) -> None:
+    answer = await browser.get(f"{PREFIX}{path}")
+    assert answer.json()["error_code"] == answer.headers["x-sb-error-code"]
+
+
+async def test_a_method_that_is_not_taken_is_named_with_those_that_are(
+    browser: httpx.AsyncClient,
+) -> None:
+    answer = await browser.patch(f"{PREFIX}/user", json={})
+    assert (answer.status_code, answer.json()["error_code"]) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == "GET, PUT"
+
+
+async def test_the_same_api_may_stand_at_several_places(identity: Identity) -> None:
+    app = FastAPI()
+    for place in ("/shop/auth/v1", "/shop/orders/auth/v1"):
+        app.mount(place, auth_app(identity))
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as browser:
+        for place in ("/shop/auth/v1", "/shop/orders/auth/v1"):
+            assert (await browser.get(f"{place}/health")).status_code == 200

@@ -16,15 +16,12 @@ from bulkhead.capabilities.identity.errors import (
     TokenInvalid,
     UserBanned,
 )
-from bulkhead.capabilities.identity.wire import (
-    BodyInvalid,
-    is_versioned,
-    parse_body,
-    render_error,
-    render_redirect,
-)
 from bulkhead.engine.drivers.errors import ServerUnreachable
 from bulkhead.engine.errors import BulkheadError, Unauthenticated, Unavailable
+from bulkhead.gateway.auth.body import parse_body
+from bulkhead.gateway.auth.errors import BodyInvalid
+from bulkhead.gateway.auth.redirect import render_redirect
+from bulkhead.gateway.auth.wire import is_versioned, render_error
 
 NEW = "2024-01-01"
 

@@ -1,0 +1,47 @@
+"""The signed-in user."""
+
+from starlette.responses import Response
+
+from bulkhead.capabilities.identity.account import UserChange, get_current_user, update_current_user
+from bulkhead.capabilities.identity.model import SignOutScope
+from bulkhead.capabilities.identity.sign_in import sign_out
+from bulkhead.gateway.auth.answers import answer_json
+from bulkhead.gateway.auth.call import Call
+from bulkhead.gateway.auth.errors import AdminOnly, RequestInvalid
+
+
+async def get_user(call: Call) -> Response:
+    """Show the signed-in user."""
+    user = await get_current_user(call.identity, call.user())
+    return answer_json(user.to_json())
+
+
+async def put_user(call: Call) -> Response:
+    """Change the signed-in user."""
+    claims = call.user()
+    body = await call.body()
+    if body.values.get("app_metadata") is not None:
+        raise AdminOnly
+    if body.text("phone"):
+        raise RequestInvalid(reason="Phone signups are disabled")
+    change = UserChange(
+        email=body.optional("email"),
+        password=body.optional("password"),
+        current_password=body.optional("current_password"),
+        data=body.mapping("data"),
+        redirect_to=call.redirect_to,
+    )
+    user = await update_current_user(call.identity, claims, change, call.client)
+    return answer_json(user.to_json())
+
+
+async def post_logout(call: Call) -> Response:
+    """Sign out."""
+    claims = call.user()
+    wanted = call.query("scope") or SignOutScope.GLOBAL.value
+    try:
+        scope = SignOutScope(wanted)
+    except ValueError:
+        raise RequestInvalid(reason=f'Unsupported logout scope "{wanted[:40]}"') from None
+    await sign_out(call.identity, claims, scope, call.client)
+    return Response(status_code=204)
