@@ -1,4 +1,4 @@
-"""Access tokens: signed with ES256, verified strictly, and remembered until they expire.
+"""Access tokens: signed with the current key, verified strictly, remembered until they expire.
 
 A signature takes some 80 us to verify, a checkout verifies one in every request, so claims that
 were verified are kept under the hash of their token. The signature is not looked at again, the
@@ -9,7 +9,7 @@ Source: RFC 7519 and RFC 8725 (best current practices); the claims are those of 
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -19,11 +19,10 @@ import jwt
 from bulkhead.capabilities.identity.errors import TokenInvalid
 from bulkhead.capabilities.identity.model import AUDIENCE, Session, UserRow
 from bulkhead.capabilities.identity.tokens.keyring import KeyRing
-from bulkhead.capabilities.identity.tokens.keys import KeySet
+from bulkhead.capabilities.identity.tokens.keys import ES256, RS256, Key, KeySet
 from bulkhead.engine.clock import now
 from bulkhead.engine.connections.claims import Claims, authenticated
 
-ALGORITHM = "ES256"
 LEEWAY_S = 30
 """By how much the clocks of two machines may differ."""
 TOKEN_BYTES_MAX = 16_384
@@ -64,43 +63,54 @@ class AccessTokens:
             "session_id": str(session.id),
             "is_anonymous": user.is_anonymous,
         }
-        token = jwt.encode(payload, key.private, algorithm=ALGORITHM, headers={"kid": key.kid})
+        token = jwt.encode(payload, key.private, algorithm=key.alg, headers={"kid": key.kid})
         return token, expires_at
 
     def verify(self, token: str) -> Claims:
         """The claims of a valid token; raises TokenInvalid. Does not ask the database."""
-        keys = self.keyring.keys
-        if keys is not self._verified_with:
-            self._verified.clear()
-            self._verified_with = keys
+        keys = self._notice_keys()
         digest = _digest(token)
         at_s = now().timestamp()
         found = self._verified.get(digest)
         if found is not None and at_s < found[0]:
             self._verified.move_to_end(digest)
             return found[1]
-        payload = verify_payload(token, keys, self.issuer, at_s)
+        payload = verify_payload(token, self.keyring.find, self.issuer, at_s)
         claims = authenticated(payload)
-        self._verified[digest] = (payload["exp"] + LEEWAY_S, claims)
-        if len(self._verified) > CACHE_MAX:
-            self._verified.popitem(last=False)
+        if self._notice_keys() is keys:
+            self._verified[digest] = (payload["exp"] + LEEWAY_S, claims)
+            if len(self._verified) > CACHE_MAX:
+                self._verified.popitem(last=False)
         return claims
 
+    def _notice_keys(self) -> KeySet:
+        """The keys; what was verified is forgotten when they change: one may have been revoked."""
+        keys = self.keyring.keys
+        if keys is not self._verified_with:
+            self._verified.clear()
+            self._verified_with = keys
+        return keys
 
-def verify_payload(token: str, keys: KeySet, issuer: str, at_s: float) -> dict[str, Any]:
+
+def verify_payload(
+    token: str, find: Callable[[str], Key | None], issuer: str, at_s: float
+) -> dict[str, Any]:
     """Verify `token` as of `at_s`, seconds since 1970, and return its payload.
 
-    Raises TokenInvalid unless it was signed by one of `keys` with ES256, for us, for the role
-    `authenticated`, and is valid now.
+    Raises TokenInvalid unless it was signed by a key that `find` knows, with the algorithm of that
+    key, for us, for the role `authenticated`, and is valid now.
     """
-    key = keys.find(_read_kid(token))
+    kid, algorithm = _read_header(token)
+    key = find(kid)
     if key is None:
         raise TokenInvalid(reason="its key is not known here, or was revoked")
+    if algorithm != key.alg:
+        raise TokenInvalid(reason=f"its key signs with {key.alg} only")
     try:
         payload: dict[str, Any] = jwt.decode(
             token,
             key.public,
-            algorithms=[ALGORITHM],
+            algorithms=[key.alg],
             audience=AUDIENCE,
             issuer=issuer,
             # The times are checked below, by the clock that tests can stop.
@@ -127,17 +137,18 @@ def _digest(token: str) -> bytes:
         raise TokenInvalid(reason="it is not ASCII") from None
 
 
-def _read_kid(token: str) -> str:
+def _read_header(token: str) -> tuple[str, str]:
+    """The id of the key and the algorithm that a token names."""
     try:
         header = jwt.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError, RecursionError):
         raise TokenInvalid(reason="it cannot be read") from None
-    kid = header.get("kid")
-    if header.get("alg") != ALGORITHM or not isinstance(kid, str):
-        raise TokenInvalid(reason=f"it must be signed with {ALGORITHM} and name its key")
+    kid, algorithm = header.get("kid"), header.get("alg")
+    if algorithm not in {ES256, RS256} or not isinstance(kid, str):
+        raise TokenInvalid(reason=f"it must be signed with {ES256} or {RS256} and name its key")
     if not HEADER_NAMES.issuperset(header):
         raise TokenInvalid(reason="its header asks for more than it may")
-    return kid
+    return kid, algorithm
 
 
 def _check_times(payload: Mapping[str, Any], at_s: float) -> None:

@@ -15,15 +15,17 @@ from pathlib import Path
 
 from bulkhead.capabilities.identity.errors import KeysInvalid
 from bulkhead.capabilities.identity.tokens.keys import (
+    Key,
     KeySet,
     KeyState,
     create_key,
     create_key_set,
+    parse_foreign_key,
     parse_key,
 )
 from bulkhead.engine.clock import monotonic_s, now
 
-RELOAD_S = 5.0
+RELOAD_S = 1.0
 """How long another process may go on accepting a key after it was revoked."""
 FORMAT = 1
 
@@ -45,6 +47,16 @@ class KeyRing:
         assert self._keys is not None, "a refresh loads keys or raises"
         return self._keys
 
+    def find(self, kid: str) -> Key | None:
+        """The key that verifies tokens with this `kid`; None for unknown and revoked ones.
+
+        Another process may have rotated twice since we looked: for a key that is not known here,
+        the file is looked at again.
+        """
+        if all(kid != key.kid for key in self.keys.keys):
+            self._refresh()
+        return self.keys.find(kid)
+
     def rotate(self) -> KeySet:
         """Sign with the standby key from now on; tokens of the former key stay valid."""
         return self._change(lambda keys: keys.rotated(create_key(KeyState.STANDBY, now())))
@@ -52,6 +64,14 @@ class KeyRing:
     def revoke(self, kid: str) -> KeySet:
         """Refuse every token signed with `kid`; raises KeyNotRevocable."""
         return self._change(lambda keys: keys.revoked(kid))
+
+    def import_key(self, text: str, state: KeyState = KeyState.STANDBY) -> KeySet:
+        """Take over a private key, PEM or JWK, ES256 or RS256; raises KeyNotImportable.
+
+        On standby it signs after the next rotation; as a previous key it only verifies.
+        """
+        key = parse_foreign_key(text, state, now())
+        return self._change(lambda keys: keys.imported(key))
 
     def _change(self, change: Callable[[KeySet], KeySet]) -> KeySet:
         with _locked(self.path):

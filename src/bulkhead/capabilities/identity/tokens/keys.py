@@ -2,7 +2,8 @@
 
 A key is published while on standby, so that everybody who caches the key set knows it before the
 first token carries it. A rotation makes it current; the former current key still verifies until
-it is revoked, which is safe once the last token it signed has expired.
+it is revoked, which is safe once the last token it signed has expired. Keys that we make are
+ES256; those that are imported may also be RS256.
 
 Source: RFC 7517 for the published form, RFC 7638 for the key ids.
 """
@@ -18,12 +19,20 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+import jwt
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from bulkhead.capabilities.identity.errors import KeyNotRevocable
+from bulkhead.capabilities.identity.errors import KeyNotImportable, KeyNotRevocable
 
+ES256, RS256 = "ES256", "RS256"
+RSA_BITS_MIN, RSA_BITS_MAX = 2048, 4096
+KID_LENGTH_MAX = 200
 _COORDINATE_BYTES = 32
+
+SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+VerifyingKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 
 class KeyState(StrEnum):
@@ -37,20 +46,25 @@ class KeyState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An ES256 key; `private` signs, its public half verifies."""
+    """A key pair; `private` signs, its public half verifies."""
 
     kid: str
     state: KeyState
     created_at: dt.datetime
-    private: ec.EllipticCurvePrivateKey = field(repr=False)
-    public: ec.EllipticCurvePublicKey = field(repr=False)
+    private: SigningKey = field(repr=False)
+    public: VerifyingKey = field(repr=False)
+
+    @property
+    def alg(self) -> str:
+        """The one algorithm that the key is used with: ES256 or RS256."""
+        return RS256 if isinstance(self.public, rsa.RSAPublicKey) else ES256
 
     def to_jwk(self) -> dict[str, Any]:
         """The public half as it is published."""
         return {
-            **_coordinates(self.public),
+            **_public_numbers(self.public),
             "kid": self.kid,
-            "alg": "ES256",
+            "alg": self.alg,
             "use": "sig",
             "key_ops": ["verify"],
             "ext": True,
@@ -63,8 +77,10 @@ class Key:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
+        thumbprint = _thumbprint(self.public)
         return {
             "kid": self.kid,
+            **({} if self.kid == thumbprint else {"thumbprint": thumbprint}),
             "state": self.state.value,
             "created_at": self.created_at.isoformat(),
             "private_key": pem.decode("ascii"),
@@ -103,6 +119,23 @@ class KeySet:
         """Let the standby key sign from now on, and keep `standby` for the next rotation."""
         return KeySet((*(_advance(key) for key in self.keys), standby))
 
+    def imported(self, key: Key) -> KeySet:
+        """Add a key from elsewhere; raises KeyNotImportable.
+
+        On standby it takes the place of the key that was, which has signed nothing. As a previous
+        key it lets tokens that were signed elsewhere go on.
+        """
+        if any(key.kid == known.kid for known in self.keys):
+            raise KeyNotImportable(reason=f"there is a key '{key.kid}' already")
+        match key.state:
+            case KeyState.STANDBY:
+                kept = [known for known in self.keys if known.state is not KeyState.STANDBY]
+                return KeySet((*kept, key))
+            case KeyState.PREVIOUS:
+                return KeySet((key, *self.keys))
+            case _:
+                raise KeyNotImportable(reason=f"a key is not imported as {key.state}")
+
     def revoked(self, kid: str) -> KeySet:
         """Refuse every token signed with `kid`, at once; raises KeyNotRevocable."""
         states = {key.kid: key.state for key in self.keys}
@@ -134,16 +167,59 @@ def create_key_set(created_at: dt.datetime) -> KeySet:
 
 def parse_key(document: Mapping[str, Any]) -> Key:
     """Read what `Key.to_json` wrote; raises ValueError, KeyError or TypeError."""
-    private = serialization.load_pem_private_key(document["private_key"].encode("ascii"), None)
-    if not isinstance(private, ec.EllipticCurvePrivateKey):
-        message = "not a key of an elliptic curve"
-        raise TypeError(message)
+    loaded = serialization.load_pem_private_key(document["private_key"].encode("ascii"), None)
+    private = _checked(loaded)
     public = private.public_key()
-    if document["kid"] != _thumbprint(public):
+    if document.get("thumbprint", document["kid"]) != _thumbprint(public):
         message = f"key '{document['kid']}' is not the key it says it is"
         raise ValueError(message)
     created_at = dt.datetime.fromisoformat(document["created_at"])
     return Key(document["kid"], KeyState(document["state"]), created_at, private, public)
+
+
+def parse_foreign_key(text: str, state: KeyState, created_at: dt.datetime) -> Key:
+    """Read a private key from elsewhere, PEM or JWK, P-256 or RSA; raises KeyNotImportable.
+
+    A JWK keeps its `kid`, so that tokens which name it go on; others are called by thumbprint.
+    """
+    try:
+        private, kid = _read_jwk(text) if text.lstrip().startswith("{") else _read_pem(text)
+        private = _checked(private)
+    except (ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
+        # What the error says may quote the key.
+        raise KeyNotImportable(reason=f"it cannot be read ({type(error).__name__})") from None
+    public = private.public_key()
+    return Key(kid or _thumbprint(public), state, created_at, private, public)
+
+
+def _read_pem(text: str) -> tuple[PrivateKeyTypes, str | None]:
+    return serialization.load_pem_private_key(text.strip().encode("ascii"), None), None
+
+
+def _read_jwk(text: str) -> tuple[PrivateKeyTypes, str | None]:
+    document = json.loads(text)
+    kid = document.get("kid")
+    if kid is not None and (not isinstance(kid, str) or not 0 < len(kid) <= KID_LENGTH_MAX):
+        message = "its kid is not a short text"
+        raise ValueError(message)
+    key = jwt.PyJWK({**document, "alg": RS256 if document["kty"] == "RSA" else ES256}).key
+    return key, kid
+
+
+def _checked(private: object) -> SigningKey:
+    """The key, if it is one that we sign with; raises TypeError or ValueError."""
+    if isinstance(private, rsa.RSAPrivateKey):
+        if not RSA_BITS_MIN <= private.key_size <= RSA_BITS_MAX:
+            message = f"an RSA key has {RSA_BITS_MIN} to {RSA_BITS_MAX} bits"
+            raise ValueError(message)
+        return private
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        message = "neither an RSA key nor one of an elliptic curve"
+        raise TypeError(message)
+    if not isinstance(private.curve, ec.SECP256R1):
+        message = "not a key of the curve P-256"
+        raise TypeError(message)
+    return private
 
 
 def _advance(key: Key) -> Key:
@@ -156,17 +232,22 @@ def _advance(key: Key) -> Key:
             return key
 
 
-def _coordinates(public: ec.EllipticCurvePublicKey) -> dict[str, str]:
-    numbers = public.public_numbers()
-    return {"crv": "P-256", "kty": "EC", "x": _base64(numbers.x), "y": _base64(numbers.y)}
+def _public_numbers(public: VerifyingKey) -> dict[str, str]:
+    """The members of a JWK that are the key, and that its thumbprint is taken of."""
+    if isinstance(public, rsa.RSAPublicKey):
+        modulus, exponent = public.public_numbers().n, public.public_numbers().e
+        return {"e": _base64(exponent), "kty": "RSA", "n": _base64(modulus)}
+    point = public.public_numbers()
+    x, y = _base64(point.x, _COORDINATE_BYTES), _base64(point.y, _COORDINATE_BYTES)
+    return {"crv": "P-256", "kty": "EC", "x": x, "y": y}
 
 
-def _thumbprint(public: ec.EllipticCurvePublicKey) -> str:
-    canonical = json.dumps(_coordinates(public), sort_keys=True, separators=(",", ":"))
+def _thumbprint(public: VerifyingKey) -> str:
+    canonical = json.dumps(_public_numbers(public), sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode("ascii")).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
 
 
-def _base64(number: int) -> str:
-    raw = number.to_bytes(_COORDINATE_BYTES, "big")
+def _base64(number: int, length: int | None = None) -> str:
+    raw = number.to_bytes(length or (number.bit_length() + 7) // 8, "big")
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
