@@ -168,6 +168,13 @@ class KeysInvalid(ConfigurationInvalid):
     hint = "Put the file back from a copy; a new one ends every session."
 
 
+class KeyNotImportable(Invalid):
+    """The signing key cannot be imported: {reason}."""
+
+    code = "key_not_importable"
+    hint = "It must be a private key, PEM or JWK, of the curve P-256 or RSA with 2048 to 4096 bits."
+
+
 class KeyNotRevocable(Conflict):
     """Key '{kid}' cannot be revoked: {reason}."""
 
