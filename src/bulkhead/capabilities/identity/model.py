@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Any, NewType
 from uuid import UUID
 
+from bulkhead.capabilities.identity.factors.model import Factor
+
 UserId = NewType("UserId", UUID)
 SessionId = NewType("SessionId", UUID)
 
@@ -19,6 +21,21 @@ class Method(StrEnum):
 
     PASSWORD = "password"  # noqa: S105
     CODE = "otp"
+    ANONYMOUS = "anonymous"
+    EMAIL_SIGN_UP = "email/signup"
+    INVITE = "invite"
+    MAGIC_LINK = "magiclink"
+    RECOVERY = "recovery"
+    EMAIL_CHANGE = "email_change"
+    REFRESH = "token_refresh"
+
+
+class Channel(StrEnum):
+    """How a message reaches somebody."""
+
+    EMAIL = "email"
+    SMS = "sms"
+    WHATSAPP = "whatsapp"
 
 
 class CodeKind(StrEnum):
@@ -28,6 +45,8 @@ class CodeKind(StrEnum):
     RECOVERY = "recovery_token"
     EMAIL_CHANGE_CURRENT = "email_change_token_current"
     EMAIL_CHANGE_NEW = "email_change_token_new"
+    PHONE_CHANGE = "phone_change_token"
+    REAUTHENTICATION = "reauthentication_token"
 
 
 class SignOutScope(StrEnum):
@@ -44,6 +63,15 @@ class Client:
 
     address: str | None = None
     user_agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What a client that began a sign-in will prove to know at its end (PKCE, RFC 7636)."""
+
+    text: str
+    method: str
+    """`s256` or `plain`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +120,9 @@ class UserRow:
     new_email: str = ""
     email_change_sent_at: dt.datetime | None = None
     email_change_confirm_status: int = 0
+    new_phone: str = ""
+    phone_change_sent_at: dt.datetime | None = None
+    reauthentication_sent_at: dt.datetime | None = None
     invited_at: dt.datetime | None = None
     last_sign_in_at: dt.datetime | None = None
     banned_until: dt.datetime | None = None
@@ -104,11 +135,21 @@ class UserRow:
     user_metadata: Mapping[str, Any] = field(default_factory=dict)
     """What the user may write."""
     identities: Sequence[LinkedIdentity] = ()
+    factors: Sequence[Factor] = ()
 
     @property
     def is_confirmed(self) -> bool:
         """Whether the user has shown to receive mail at `email`."""
         return self.email_confirmed_at is not None
+
+    @property
+    def is_phone_confirmed(self) -> bool:
+        """Whether the user has shown to receive messages at `phone`."""
+        return self.phone_confirmed_at is not None
+
+    def has_confirmed(self, address: str) -> bool:
+        """Whether the user has shown to receive what is sent to an address of this kind."""
+        return self.is_phone_confirmed if is_phone(address) else self.is_confirmed
 
     def to_json(self) -> dict[str, Any]:
         """The user object that Supabase clients read."""
@@ -122,6 +163,9 @@ class UserRow:
             "recovery_sent_at": render_instant(self.recovery_sent_at),
             "new_email": self.new_email,
             "email_change_sent_at": render_instant(self.email_change_sent_at),
+            "new_phone": self.new_phone,
+            "phone_change_sent_at": render_instant(self.phone_change_sent_at),
+            "reauthentication_sent_at": render_instant(self.reauthentication_sent_at),
             "last_sign_in_at": render_instant(self.last_sign_in_at),
             "banned_until": render_instant(self.banned_until),
             "deleted_at": render_instant(self.deleted_at),
@@ -135,6 +179,7 @@ class UserRow:
             **{name: value for name, value in optional.items() if value},
             "app_metadata": dict(self.app_metadata),
             "user_metadata": dict(self.user_metadata),
+            **({"factors": [each.to_json() for each in self.factors]} if self.factors else {}),
             "identities": [identity.to_json() for identity in self.identities],
             "created_at": render_instant(self.created_at),
             "updated_at": render_instant(self.updated_at),
@@ -163,6 +208,8 @@ class Tokens:
     expires_in: int
     user: UserRow
     session_id: SessionId
+    weak_password: Mapping[str, Any] | None = None
+    """Why the password, although right, would not be accepted today."""
 
     def to_json(self) -> dict[str, Any]:
         """The answer of `POST /token`."""
@@ -173,7 +220,18 @@ class Tokens:
             "expires_at": self.expires_at,
             "refresh_token": self.refresh_token,
             "user": self.user.to_json(),
+            **({"weak_password": dict(self.weak_password)} if self.weak_password else {}),
         }
+
+
+def is_phone(address: str) -> bool:
+    """Whether an address is a telephone number; it is an e-mail address otherwise."""
+    return "@" not in address
+
+
+def provider_of(address: str) -> str:
+    """The name of the way to sign in with an address: `phone` or `email`."""
+    return "phone" if is_phone(address) else "email"
 
 
 def parse_user(row: Mapping[str, Any]) -> UserRow:
@@ -190,6 +248,9 @@ def parse_user(row: Mapping[str, Any]) -> UserRow:
         new_email=row["email_change"] or "",
         email_change_sent_at=row["email_change_sent_at"],
         email_change_confirm_status=row["email_change_confirm_status"] or 0,
+        new_phone=row["phone_change"] or "",
+        phone_change_sent_at=row["phone_change_sent_at"],
+        reauthentication_sent_at=row["reauthentication_sent_at"],
         invited_at=row["invited_at"],
         last_sign_in_at=row["last_sign_in_at"],
         banned_until=row["banned_until"],
@@ -199,6 +260,7 @@ def parse_user(row: Mapping[str, Any]) -> UserRow:
         app_metadata=_mapping(row["raw_app_meta_data"]),
         user_metadata=_mapping(row["raw_user_meta_data"]),
         identities=tuple(LinkedIdentity(**item) for item in json.loads(row["identities"] or "[]")),
+        factors=tuple(Factor(**item) for item in json.loads(row["factors"] or "[]")),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )

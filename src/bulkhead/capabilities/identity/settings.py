@@ -1,6 +1,8 @@
 """How strict an application's identity is; one value per application."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from bulkhead.engine.errors import ConfigurationInvalid
 
@@ -32,13 +34,20 @@ class Limits:
     refresh: Limit = Limit("refresh", 150, 300.0)
     verify: Limit = Limit("verify", 30, 300.0)
     request_mail: Limit = Limit("request_mail", 30, 300.0)
-    """The five above count for each client address."""
+    factor: Limit = Limit("factor", 30, 300.0)
+    """The six above count for each client address."""
+    factor_attempts: Limit = Limit("factor_attempts", 10, 900.0)
+    """For each user: codes of second factors; a right one clears it."""
     password_failures: Limit = Limit("password_failures", 100, 3600.0)
-    """For each e-mail address, however many clients guess; a right password clears it."""
+    """For each address or number, however many clients guess; a right password clears it."""
     mail: Limit = Limit("mail", 1, 60.0)
     """For each recipient."""
     mail_daily: Limit = Limit("mail_daily", 100, 86400.0)
     """For each recipient; with `code_attempts` it bounds how many codes a day can be guessed."""
+    sms: Limit = Limit("sms", 1, 60.0)
+    """For each number."""
+    sms_daily: Limit = Limit("sms_daily", 30, 86400.0)
+    """For each number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,29 @@ class IdentitySettings:
     """What an application decides about its users."""
 
     sign_up_enabled: bool = True
+    email_enabled: bool = True
+    phone_enabled: bool = False
+    anonymous_enabled: bool = False
+    manual_linking_enabled: bool = True
+    """Whether a user may take away one of several ways to sign in."""
+    phone_autoconfirm: bool = False
+    """Whether a new user's telephone number counts as confirmed at once."""
+    phone_test_codes: Mapping[str, str] = MappingProxyType({})
+    """Numbers, in digits, to which no message is sent and whose code is always this one."""
+    email_change_by_both: bool = True
+    """Whether the present address has to agree to another one, too."""
+    password_needs_nonce: bool = False
+    """Whether a session older than a day needs a code of `/reauthenticate` to set a password."""
+    password_needs_current: bool = False
+    """Whether the present password is needed to set another one, except after a recovery."""
+    access_token_hook: str | None = None
+    """A function `schema.name(event jsonb) returns jsonb` of the database with the users, which
+    service_role may execute: it is given `user_id`, `claims` and `authentication_method` within
+    the transaction that issues a token, and returns what has become of `claims`."""
+    audiences: tuple[str, ...] = ()
+    """Where tokens are good: `<application>/<database>` for each database that shall accept them.
+    Empty, they are good at each of the application's, and say `authenticated` only; else they name
+    these beside it, and the gateway of another database refuses them."""
     token_ttl_s: int = 3600
     """How long an access token lives, also after its session was signed out."""
     reuse_interval_s: float = 10.0
@@ -54,8 +86,20 @@ class IdentitySettings:
     """How long a session may last at most; None for as long as it is refreshed."""
     session_idle_s: float | None = None
     """How long a session may go without a refresh."""
+    session_single: bool = False
+    """Whether a sign-in ends the user's older sessions, at their next refresh."""
     code_ttl_s: float = 3600.0
+    sms_code_ttl_s: float = 60.0
+    flow_ttl_s: float = 300.0
+    """How long the code at the end of a sign-in may take to come back to us (PKCE)."""
     code_attempts: int = 5
+    totp_enabled: bool = True
+    """Whether users may add authenticators as second factors, and verify them."""
+    factors_max: int = 10
+    """How many second factors a user may have."""
+    factor_ttl_s: float = 300.0
+    """How long a second factor is kept that was added and not verified."""
+    challenge_ttl_s: float = 300.0
     password_length_min: int = 8
     password_cost: int = 10
     """Of bcrypt: one more doubles the time a password takes, ours as a thief's."""

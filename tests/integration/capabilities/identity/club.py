@@ -47,7 +47,7 @@ GENEROUS = Limits(
         name: Limit(name, PLENTY, 1.0)
         for name in (
             *("sign_up", "sign_in", "refresh", "verify", "request_mail"),
-            *("password_failures", "mail", "mail_daily"),
+            *("password_failures", "mail", "mail_daily", "factor", "factor_attempts"),
         )
     }
 )

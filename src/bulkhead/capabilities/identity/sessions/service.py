@@ -98,10 +98,15 @@ async def rotate_refresh_token(
             _shorten(client.user_agent),
             client.address,
         )
-    methods = await tx.fetch(QUERIES.list_methods, session["id"])
-    amr = [{"method": m["authentication_method"], "timestamp": m["proved_at"]} for m in methods]
-    aal = session["aal"] or "aal1"
-    return UserId(session["user_id"]), Session(SessionId(session["id"]), current, amr, aal)
+    session_id, aal = SessionId(session["id"]), session["aal"] or "aal1"
+    amr = await list_methods(tx, session_id)
+    return UserId(session["user_id"]), Session(session_id, current, amr, aal)
+
+
+async def list_methods(tx: Transaction, session: SessionId) -> list[dict[str, Any]]:
+    """How the user of `session` proved who they are, the latest first; `amr` of the token."""
+    methods = await tx.fetch(QUERIES.list_methods, session)
+    return [{"method": m["authentication_method"], "timestamp": m["proved_at"]} for m in methods]
 
 
 async def check_session(tx: Transaction, claims: Claims) -> tuple[UserId, SessionId]:

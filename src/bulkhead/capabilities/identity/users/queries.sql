@@ -19,7 +19,21 @@ select u.id, u.role, u.email, u.phone, u.email_confirmed_at, u.phone_confirmed_a
     ) order by i.created_at, i.id)
     from auth.identities i
     where i.user_id = u.id
-  )::text as identities
+  )::text as identities,
+  (
+    select json_agg(json_build_object(
+      'id', f.id,
+      'factor_type', f.factor_type,
+      'status', f.status,
+      'friendly_name', f.friendly_name,
+      'phone', f.phone,
+      'created_at', f.created_at,
+      'updated_at', f.updated_at,
+      'last_challenged_at', f.last_challenged_at
+    ) order by f.created_at, f.id)
+    from auth.mfa_factors f
+    where f.user_id = u.id
+  )::text as factors
 from auth.users u
 where u.id = $1
 

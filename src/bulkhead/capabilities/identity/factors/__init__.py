@@ -1,0 +1,1 @@
+"""Second factors: authenticators whose codes prove more than a password does."""
