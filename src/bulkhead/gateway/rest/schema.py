@@ -34,6 +34,9 @@ class Column:
     cast_type: str
     """How to name the declared type in a cast without losing or truncating anything: quoted where
     needed, without a length (`bpchar` rather than `character(3)`)."""
+    base_cast_type: str = ""
+    """`cast_type` of the base type of a domain, else the same; filters cast to it, so that a value
+    which the domain refuses is one that no row has. Empty is "as `cast_type`"."""
     is_nullable: bool = True
     max_length: int | None = None
     default: str | None = None
@@ -170,6 +173,9 @@ class Function:
     description: str | None = None
     isolation: str | None = None
     """`default_transaction_isolation` of the function, such as `serializable`."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Of RETURNS TABLE and OUT parameters, and of row types that are no table: each column's
+    `base_cast_type`."""
     settings: tuple[tuple[str, str], ...] = ()
     """Other settings that must be in force for the whole transaction (`statement_timeout`)."""
 
@@ -230,6 +236,9 @@ class Schema:
     """By (source, target), such as `("public.color", "json")`."""
     media_handlers: Mapping[tuple[Name | None, str], MediaHandler] = field(default_factory=dict)
     """By (table, what is accepted)."""
+    computed_columns: Mapping[tuple[Name, str], str] = field(default_factory=dict)
+    """Functions of one row of a table that return one value, by (table, function name): the
+    `base_cast_type` of what they return."""
     time_zones: frozenset[str] = frozenset()
     role_settings: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     """Settings of roles that are put in force for the transaction (`alter role ... set ...`)."""
