@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from bulkhead.engine.errors import ConfigurationInvalid
 
@@ -62,7 +61,7 @@ class IdentitySettings:
     """Whether a user may take away one of several ways to sign in."""
     phone_autoconfirm: bool = False
     """Whether a new user's telephone number counts as confirmed at once."""
-    phone_test_codes: Mapping[str, str] = MappingProxyType({})
+    phone_test_codes: Mapping[str, str] = field(default_factory=dict)
     """Numbers, in digits, to which no message is sent and whose code is always this one."""
     email_change_by_both: bool = True
     """Whether the present address has to agree to another one, too."""
