@@ -1,0 +1,39 @@
+"""Serves one contestant of the gateway's benches until its standard input ends.
+
+    python benches/gateway_server.py bare|sqlalchemy|gateway URL HOME
+
+Prints the port it listens on. All of them run in the same server, `bulkhead.web.serving`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import uvloop
+from gateway_bare import open_bare
+from gateway_ours import open_gateway
+from gateway_sqlalchemy import create_app
+
+from bulkhead.http.asgi import App
+from bulkhead.web.serving import serving
+
+
+async def main(name: str, url: str, home: Path) -> None:
+    """Serve until nobody holds the other end of standard input."""
+    async with AsyncExitStack() as stack:
+        if name == "bare":
+            app: App = await open_bare(url)
+        elif name == "sqlalchemy":
+            app = create_app(url)
+        else:
+            app = await stack.enter_async_context(open_gateway(home))
+        address = await stack.enter_async_context(serving(app))
+        print(address.port, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1], sys.argv[2], Path(sys.argv[3])))
