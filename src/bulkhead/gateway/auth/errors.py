@@ -37,6 +37,12 @@ class RequestInvalid(Invalid):
     status = 400
 
 
+class NameInvalid(NotFound):
+    """{name} must be a UUID."""
+
+    code = "path_name_invalid"
+
+
 class GrantUnsupported(RequestInvalid):
     """There is no such grant type."""
 

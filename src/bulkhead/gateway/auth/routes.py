@@ -2,6 +2,7 @@
 
 from bulkhead.gateway.auth.call import Route
 from bulkhead.gateway.auth.discovery import get_health, get_jwks, get_settings
+from bulkhead.gateway.auth.factors import FACTOR_ROUTES
 from bulkhead.gateway.auth.grants import post_token
 from bulkhead.gateway.auth.sign_up import post_signup
 from bulkhead.gateway.auth.user import get_user, post_logout, put_user
@@ -20,4 +21,5 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/verify", get_verify),
     Route("GET", "/user", get_user),
     Route("PUT", "/user", put_user),
+    *FACTOR_ROUTES,
 )

@@ -39,24 +39,18 @@ from bulkhead.gateway.auth.errors import (
     BodyTooLarge,
     GrantUnsupported,
     MethodUnsupported,
+    NameInvalid,
     RequestInvalid,
 )
+from bulkhead.gateway.auth.wording import FACTOR_WORDINGS, Wording
 
 API_VERSION_HEADER = "x-supabase-api-version"
 API_VERSION = "2024-01-01"
 
 
-@dataclass(frozen=True, slots=True)
-class Wording:
-    """How clients know an error; None stands for what the error itself says."""
-
-    text: str | None = None
-    code: str | None = None
-    status: int | None = None
-
-
 WORDINGS: Mapping[type[BulkheadError], Wording] = MappingProxyType(
     {
+        **FACTOR_WORDINGS,
         AdminOnly: Wording("Updating app_metadata requires admin privileges"),
         BodyTooLarge: Wording("Request body too large"),
         BodyInvalid: Wording("Could not parse request body as JSON"),
@@ -71,6 +65,7 @@ WORDINGS: Mapping[type[BulkheadError], Wording] = MappingProxyType(
         MailRateLimited: Wording(
             "For security purposes, you can only request this after {retry_after_s} seconds."
         ),
+        NameInvalid: Wording("{name} must be an UUID", code="validation_failed"),
         PasswordTooLong: Wording(
             "Password cannot be longer than 72 characters", code="validation_failed"
         ),
@@ -121,6 +116,7 @@ def render_error(
     if grant and status in _REFUSALS:
         status = BodyInvalid.status
     code = "unexpected_failure" if failed else wording.code or error.code
+    code = code.format_map(error.details)
     text = _FAILURE.text if failed else wording.text
     message = text.format_map(error.details) if text is not None else error.message
     headers = {"x-sb-error-code": code}

@@ -23,6 +23,14 @@ class FactorType(StrEnum):
     PHONE = "phone"
     WEBAUTHN = "webauthn"
 
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return _LABELS[self]
+
+
+_LABELS = {FactorType.TOTP: "TOTP", FactorType.PHONE: "Phone", FactorType.WEBAUTHN: "WebAuthn"}
+
 
 class FactorStatus(StrEnum):
     """Whether the user has shown to have the factor."""
@@ -97,7 +105,7 @@ def parse_factor(row: Mapping[str, Any]) -> Factor:
 
 
 class FactorTypeDisabled(BulkheadError):
-    """Second factors of this kind cannot be used here: {name}."""
+    """Second factors of this kind cannot be added here: {name}."""
 
     code = "mfa_enroll_not_enabled"
     status = 422

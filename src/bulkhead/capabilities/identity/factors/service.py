@@ -129,7 +129,7 @@ async def check_challenge(
     if row["used"]:
         raise ChallengeUsed
     if row["expired"]:
-        raise ChallengeExpired
+        raise ChallengeExpired(challenge=challenge)
 
 
 async def count_failure(tx: Transaction, challenge: UUID) -> None:
