@@ -1,0 +1,96 @@
+"""What a transaction is told about its request, in the message that begins it.
+
+SQL reads it with `current_setting('request.headers', true)` and so on, as under PostgREST. Role and
+claims are set by the engine before this.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from bulkhead.engine.connections.sql import identifier, literal
+from bulkhead.gateway.rest.config import RestConfig
+from bulkhead.gateway.rest.request import ApiRequest
+from bulkhead.gateway.rest.schema import Function, Name, Schema
+
+ISOLATION_LEVELS = frozenset(
+    {"read uncommitted", "read committed", "repeatable read", "serializable"}
+)
+
+
+def render_scope(
+    request: ApiRequest,
+    role: str,
+    schema: Schema,
+    config: RestConfig,
+    function: Function | None = None,
+) -> str:
+    """Render the statements that set the scope of `request` and call the pre-request function."""
+    fixed = _render_fixed(
+        request.schema, config.extra_search_path, config.app_settings, _timeout_ms(config, role)
+    )
+    dynamic = [
+        ("request.method", request.method),
+        ("request.path", request.path),
+        ("request.headers", _render_json(request.headers)),
+        ("request.cookies", _render_json(request.cookies.items())),
+    ]
+    dynamic += schema.role_settings.get(role, ())
+    if request.preferences.timezone is not None:
+        dynamic.append(("timezone", request.preferences.timezone))
+    if function is not None:
+        dynamic += function.settings
+    parts = [_render_isolation(role, schema, function), fixed, _render_settings(dynamic), ";"]
+    if config.pre_request is not None:
+        parts.append(f"select {render_name(config.pre_request)}();")
+    return "".join(parts)
+
+
+def render_name(qualified: str) -> str:
+    """Quote the name of a function as it stands in a setting: `schema.name` or `name`."""
+    return ".".join(identifier(part) for part in qualified.split(".", 1))
+
+
+def parse_name(qualified: str) -> Name:
+    """Read the name of a function as it stands in a setting."""
+    schema, dot, name = qualified.partition(".")
+    return Name(schema, name) if dot else Name("", schema)
+
+
+@lru_cache(maxsize=1024)
+def _render_fixed(
+    schema: str,
+    extra_search_path: Sequence[str],
+    app_settings: Sequence[tuple[str, str]],
+    timeout_ms: int | None,
+) -> str:
+    """Begin the call that sets everything; what is the same for every request of a role."""
+    path = ", ".join(identifier(name) for name in (schema, *extra_search_path))
+    settings = [("search_path", path), *app_settings]
+    if timeout_ms is not None:
+        settings.append(("statement_timeout", str(timeout_ms)))
+    return "select " + _render_settings(settings) + ","
+
+
+def _render_settings(settings: Iterable[tuple[str, str]]) -> str:
+    return ",".join(
+        f"pg_catalog.set_config({literal(name)},{literal(value)},true)" for name, value in settings
+    )
+
+
+def _render_isolation(role: str, schema: Schema, function: Function | None) -> str:
+    level = (function.isolation if function else None) or schema.role_isolation.get(role)
+    if level is None or level not in ISOLATION_LEVELS:
+        return ""
+    return f"set transaction isolation level {level};"
+
+
+def _render_json(pairs: Iterable[tuple[str, str]]) -> str:
+    return json.dumps(dict(pairs), separators=(",", ":"), ensure_ascii=False)
+
+
+def _timeout_ms(config: RestConfig, role: str) -> int | None:
+    timeout_s = config.statement_timeout_s.get(role)
+    return None if timeout_s is None else int(timeout_s * 1000)
