@@ -1,8 +1,12 @@
 import asyncio
+import os
+import sys
 import threading
 
 import bcrypt
 import pytest
+from argon2 import PasswordHasher
+from argon2.low_level import Type
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,9 +15,20 @@ from bulkhead.capabilities.identity.errors import (
     PasswordTooLong,
     PasswordWeak,
 )
-from bulkhead.capabilities.identity.passwords import Passwords, check_password, is_usable_hash
+from bulkhead.capabilities.identity.password_hashes import (
+    PasswordHashInvalid,
+    is_usable_hash,
+    matches,
+)
+from bulkhead.capabilities.identity.passwords import (
+    NICENESS,
+    Passwords,
+    check_password,
+    check_password_hash,
+)
 from bulkhead.capabilities.identity.settings import IdentitySettings
 
+HASH_END = "c29tZXNhbHQ$" + "A" * 43
 SETTINGS = IdentitySettings()
 PASSWORDS = Passwords(cost=4)
 
@@ -61,6 +76,16 @@ def test_what_bcrypt_cannot_take_is_refused(password: str) -> None:
         "$2a$10$tooshort",
         "$2x$04$" + "a" * 53,
         "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$aGFzaA",
+        "$argon2d$v=19$m=64,t=1,p=1$" + HASH_END,
+        "$argon2id$v=16$m=64,t=1,p=1$" + HASH_END,
+        "$argon2id$v=19$m=64,t=1,p=1,keyid=abc$" + HASH_END,
+        "$argon2id$v=19$m=262145,t=1,p=1$" + HASH_END,
+        "$argon2id$v=19$m=64,t=21,p=1$" + HASH_END,
+        "$argon2id$v=19$m=1024,t=1,p=17$" + HASH_END,
+        "$argon2id$v=19$m=64,t=0,p=1$" + HASH_END,
+        "$argon2id$v=19$m=7,t=1,p=1$" + HASH_END,
+        "$argon2id$v=19$m=64,t=1,p=1$" + HASH_END + "=",
+        "$argon2id$v=19$m=64,t=1,p=1$" + HASH_END + "A" * 300,
         "$2a$31$" + "a" * 53,
         "$2a$xx$" + "a" * 53,
         "$2a$04$" + "é" * 53,
@@ -68,6 +93,8 @@ def test_what_bcrypt_cannot_take_is_refused(password: str) -> None:
 )
 async def test_a_hash_that_is_none_matches_nothing(hashed: str | None) -> None:
     assert not is_usable_hash(hashed)
+    with pytest.raises(PasswordHashInvalid):
+        check_password_hash(hashed or "")
     assert not await PASSWORDS.verify("", hashed)
     assert not await PASSWORDS.verify("plain text", hashed)
 
@@ -87,6 +114,45 @@ async def test_without_a_hash_the_same_work_is_done(monkeypatch: pytest.MonkeyPa
         await passwords.verify("wrong horse", against)
     await passwords.verify("x" * 100, hashed)
     assert costs == [b"$2a$05$"] * 4
+
+
+@pytest.mark.parametrize("kind", [Type.I, Type.ID])
+@pytest.mark.parametrize("password", ["correct horse", "é" * 200, ""])
+async def test_users_bring_hashes_of_argon2_along(kind: Type, password: str) -> None:
+    hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=2, type=kind)
+    hashed = hasher.hash(password)
+    check_password_hash(hashed)
+    assert await PASSWORDS.verify(password, hashed)
+    assert not await PASSWORDS.verify(password + "x", hashed)
+    assert not await PASSWORDS.verify("\udcff", hashed)
+
+
+def test_a_vector_of_argon2() -> None:
+    # From the tests of the reference implementation (CC0): m=2**16, t=2, p=1.
+    hashed = (
+        "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
+    )
+    assert is_usable_hash(hashed)
+    assert matches("password", hashed)
+    assert not matches("differentpassword", hashed)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells threads apart")
+async def test_hashing_steps_back_and_the_rest_of_the_process_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[int] = []
+    real = bcrypt.hashpw
+
+    def observe(password: bytes, salt: bytes) -> bytes:
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return real(password, salt)
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    monkeypatch.setattr(bcrypt, "hashpw", observe)
+    await Passwords(cost=4).hash("correct horse")
+    assert seen == [max(NICENESS, before)]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
 
 
 async def test_hashing_leaves_the_event_loop_alone(monkeypatch: pytest.MonkeyPatch) -> None:
