@@ -13,6 +13,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 REQUEST_ID = "bulkhead.request_id"
+ROUTE = "bulkhead.route"
+"""Where a gateway leaves the template of the route, for logs and metrics."""
 
 
 def request_id_of(scope: Scope) -> str:

@@ -10,6 +10,8 @@ from bulkhead.http.asgi import Message, Receive
 
 DISCARD_BYTES_MAX = 4_000_000
 DISCARD_S_MAX = 1.0
+BYTES_PER_S = 100_000
+"""How fast a large body has to come."""
 
 
 class BodyTooLarge(Invalid):
@@ -73,6 +75,28 @@ class Incoming:
             if size_bytes > size_bytes_max:
                 raise BodyTooLarge(size_bytes_max=size_bytes_max)
             pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def read_steadily(self, size_bytes_max: int, timeout_s: float) -> bytes:
+        """As `read`; raises BodyTooSlow for a body that does not flow.
+
+        It may take `timeout_s`, and a second more for every BYTES_PER_S that have come.
+        """
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        pieces: list[bytes] = []
+        size_bytes = 0
+        try:
+            async with asyncio.timeout(timeout_s) as limit:
+                while not self.ended:
+                    piece = await self._next()
+                    size_bytes += len(piece)
+                    if size_bytes > size_bytes_max:
+                        raise BodyTooLarge(size_bytes_max=size_bytes_max)
+                    pieces.append(piece)
+                    limit.reschedule(began_s + timeout_s + size_bytes / BYTES_PER_S)
+        except TimeoutError:
+            raise BodyTooSlow(timeout_s=timeout_s) from None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def discard(self, declared: int | None) -> bool:

@@ -13,7 +13,10 @@ from bulkhead.engine.application import Mounted
 from bulkhead.engine.monitoring.metrics import Sampler
 from bulkhead.engine.settings import Settings
 from bulkhead.engine.system import System
-from bulkhead.gateway.auth import auth_app
+from bulkhead.gateway.keyring import open_keyring
+from bulkhead.gateway.legacy_tokens import LegacyTokens
+from bulkhead.gateway.mounting import auth_services
+from bulkhead.gateway.service import Service
 from bulkhead.http.asgi import App
 from bulkhead.web.server import Mount, WebOptions, create_site
 
@@ -55,7 +58,7 @@ def compose(systems: Sequence[System], settings: Settings) -> Composed:
             system.application.title,
             mount.routers,  # type: ignore[arg-type]  # the engine does not know FastAPI
             tuple(system.router),
-            None if mount.people is None else auth_app(mount.people),
+            _services(system, mount),
         )
         for system, mount in mounted
     ]
@@ -72,6 +75,14 @@ def compose(systems: Sequence[System], settings: Settings) -> Composed:
 
 def _mount(system: System) -> Mounted:
     return Mounted() if system.application.mount is None else system.application.mount(system)
+
+
+def _services(system: System, mount: Mounted) -> tuple[Service, ...]:
+    if mount.people is None:
+        return ()
+    ring = open_keyring(system.application.name, system.settings)
+    names = list(system.router.databases)
+    return tuple(auth_services(mount.people, ring, LegacyTokens, names))
 
 
 async def _keep_running(worker: Worker) -> None:

@@ -14,7 +14,16 @@ import structlog
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.errors import BulkheadError, Unavailable
 from bulkhead.engine.ids import new_id
-from bulkhead.http.asgi import REQUEST_ID, App, Message, Receive, Scope, Send, find_header
+from bulkhead.http.asgi import (
+    REQUEST_ID,
+    ROUTE,
+    App,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    find_header,
+)
 from bulkhead.web.problems import send_problem
 
 log = structlog.get_logger("bulkhead.web")
@@ -126,6 +135,9 @@ def choose_request_id(given: bytes | None) -> str:
 
 def route_of(scope: Scope) -> str:
     """The template of the route that was found, `unmatched` when there was none."""
+    told = scope.get(ROUTE)
+    if told is not None:
+        return str(told)
     # FastAPI keeps the path with the prefixes of all including routers here and nowhere else.
     context = scope.get("fastapi", {}).get("effective_route_context")
     path = getattr(context, "path", None) or getattr(scope.get("route"), "path", None)

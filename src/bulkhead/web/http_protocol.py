@@ -12,8 +12,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bulkhead.web.joined_writes import JoinedWrites
 
-HEAD_BYTES_MAX = 65_536
-"""Far above what the request guard lets through; what is larger is not even kept."""
+HEAD_BYTES_MAX = 102_400
+"""Above what any guard lets through, the longest address of a REST API and its headers; what is
+larger is not even kept."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -47,7 +48,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX:
-                self._refuse(b"431 Request Header Fields Too Large")
+                self._refuse(
+                    b"431 Request Header Fields Too Large" if self.headers else b"414 URI Too Long"
+                )
 
     def on_message_begin(self) -> None:
         """Wait for the rest of a head that has begun."""

@@ -1,7 +1,7 @@
 """Composes the routes of all applications and the layers around them into one ASGI application.
 
-From the outside in: exchange (id, log, metrics) > trusted proxies > security headers > CORS >
-request guard > body guard > routes.
+From the outside in: exchange (id, log, metrics) > trusted proxies > gateways, or else security
+headers > CORS > request guard > body guard > routes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,6 +13,8 @@ from starlette.middleware.cors import CORSMiddleware
 import bulkhead
 from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.settings import Settings
+from bulkhead.gateway.dispatch import Dispatcher
+from bulkhead.gateway.service import Service
 from bulkhead.http.asgi import App
 from bulkhead.web.body_guard import BODY_TIMEOUT_S, BodyGuard, BodyRule
 from bulkhead.web.docs import docs_router
@@ -38,8 +40,8 @@ class Mount:
     routers: Sequence[APIRouter]
     databases: Sequence[OpenDatabase] = ()
     """What `/readyz` probes."""
-    auth: App | None = None
-    """Served under `/{name}/auth/v1`, and under `/{name}/{database}/auth/v1` for each database."""
+    services: Sequence[Service] = ()
+    """The APIs of its gateway, which stand before the routes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def create_site(
     options = options or WebOptions()
     metrics = Metrics(options.figure_sources)
     api = create_api(mounts, metrics)
-    return Site(add_layers(api, settings, options, metrics), api, metrics)
+    return Site(add_layers(api, mounts, settings, options, metrics), api, metrics)
 
 
 def create_api(mounts: Sequence[Mount], metrics: Metrics) -> FastAPI:
@@ -98,17 +100,15 @@ def create_api(mounts: Sequence[Mount], metrics: Metrics) -> FastAPI:
     for mount in mounts:
         for router in mount.routers:
             api.include_router(router, prefix=f"/{mount.name}", tags=[mount.name])
-        if mount.auth is not None:
-            api.mount(f"/{mount.name}/auth/v1", mount.auth)
-            for database in mount.databases:
-                api.mount(f"/{mount.name}/{database.name}/auth/v1", mount.auth)
     databases = [database for mount in mounts for database in mount.databases]
     for router in _own_routers(databases, metrics):
         api.include_router(router)
     return api
 
 
-def add_layers(api: App, settings: Settings, options: WebOptions, metrics: Metrics) -> App:
+def add_layers(
+    api: App, mounts: Sequence[Mount], settings: Settings, options: WebOptions, metrics: Metrics
+) -> App:
     """Wrap `api`; raises ConfigurationInvalid for a trusted proxy that is no address."""
     app: App = BodyGuard(api, options.body_rules, timeout_s=options.body_timeout_s)
     app = RequestGuard(app)
@@ -123,6 +123,12 @@ def add_layers(api: App, settings: Settings, options: WebOptions, metrics: Metri
         )
     is_https = settings.origin.startswith("https://")
     app = SecurityHeaders(app, https=is_https, cors=bool(options.cors_origins))
+    app = Dispatcher(
+        app,
+        [service for mount in mounts for service in mount.services],
+        {mount.name: [database.name for database in mount.databases] for mount in mounts},
+        https=is_https,
+    )
     if settings.trusted_proxies:
         app = TrustedProxies(app, settings.trusted_proxies)
     return ExchangeLayer(app, (metrics.observe, log_exchange))

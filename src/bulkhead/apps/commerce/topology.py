@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bulkhead.engine.topology import (
     Access,
+    ApiExposure,
     Database,
     OnDelete,
     Reference,
@@ -63,6 +64,7 @@ USERS = Database(
     ),
     HERE / "users" / "migrations",
     security=SecurityLevel.HIGH,
+    api=ApiExposure(variable="USER"),
 )
 
 CATEGORY = _columns("parent_id slug name description position")

@@ -71,6 +71,10 @@ class Secret:
         digest = hmac.new(self.value, f"role:{role}".encode(), hashlib.sha256).digest()
         return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
+    def derive(self, purpose: str) -> bytes:
+        """32 bytes that are the same for the same `purpose`, and tell nothing about others."""
+        return hmac.new(self.value, f"derived:{purpose}".encode(), hashlib.sha256).digest()
+
     @property
     def fingerprint(self) -> str:
         """16 characters that tell installations apart and say nothing about the secret."""

@@ -2,6 +2,7 @@
 
 from bulkhead.engine.topology.access import Access, Actor, Verb
 from bulkhead.engine.topology.database import Database, SecurityLevel
+from bulkhead.engine.topology.exposure import ApiExposure
 from bulkhead.engine.topology.reference import OnDelete, Reference
 from bulkhead.engine.topology.table import Column, Table
 from bulkhead.engine.topology.topology import Topology
@@ -9,6 +10,7 @@ from bulkhead.engine.topology.topology import Topology
 __all__ = [
     "Access",
     "Actor",
+    "ApiExposure",
     "Column",
     "Database",
     "OnDelete",

@@ -1,9 +1,10 @@
 """A logical database of an application: a name, its tables and how it is looked after."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from bulkhead.engine.topology.exposure import ApiExposure
 from bulkhead.engine.topology.table import Table
 
 
@@ -31,6 +32,8 @@ class Database:
     """Whether workers listen for hints there; a cold database is swept from time to time."""
     extensions: tuple[str, ...] = ()
     """Extensions its migrations rely on, for example `pg_trgm`; checked when attached."""
+    api: ApiExposure = field(default_factory=ApiExposure)
+    """What of it Supabase's clients reach."""
 
     def table(self, name: str) -> Table | None:
         """The table called `name`, or None."""

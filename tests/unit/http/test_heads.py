@@ -2,17 +2,21 @@ from typing import Any
 
 import pytest
 
-from bulkhead.web.request_guard import (
-    HEADER_BYTES_MAX,
-    HEADERS_MAX,
-    URL_BYTES_MAX,
+from bulkhead.http.heads import (
     HeadersTooLarge,
+    HeadLimits,
     HostMissing,
     MethodUnknown,
     UrlInvalid,
     UrlTooLong,
-    verify_request,
+    verify_head,
 )
+
+LIMITS = HeadLimits(url_bytes_max=1_000, header_bytes_max=2_000, headers_max=10)
+
+
+def verify_request(scope: dict[str, Any]) -> None:
+    verify_head(scope, LIMITS)
 
 
 def request(**changes: Any) -> dict[str, Any]:
@@ -31,9 +35,9 @@ def test_a_plain_request_passes() -> None:
 
 
 def test_a_long_address_is_refused() -> None:
-    verify_request(request(path="/" * URL_BYTES_MAX))
+    verify_request(request(path="/" * LIMITS.url_bytes_max))
     with pytest.raises(UrlTooLong):
-        verify_request(request(path="/" * URL_BYTES_MAX, query_string=b"a"))
+        verify_request(request(path="/" * LIMITS.url_bytes_max, query_string=b"a"))
 
 
 @pytest.mark.parametrize(
@@ -53,8 +57,8 @@ def test_an_address_that_no_column_holds_is_refused(change: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     "headers",
     [
-        [(b"host", b"x"), (b"a", b"b" * HEADER_BYTES_MAX)],
-        [(b"host", b"x")] + [(b"a", b"b")] * HEADERS_MAX,
+        [(b"host", b"x"), (b"a", b"b" * LIMITS.header_bytes_max)],
+        [(b"host", b"x")] + [(b"a", b"b")] * LIMITS.headers_max,
     ],
 )
 def test_large_headers_are_refused(headers: list[tuple[bytes, bytes]]) -> None:
