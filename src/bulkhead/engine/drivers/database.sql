@@ -22,15 +22,20 @@ alter default privileges in schema public, private, auth, bulkhead
 alter default privileges in schema public, private, auth, bulkhead
   grant execute on functions to service_role;
 
--- Claims are set for one transaction; after it the setting is an empty string, not null. The
--- functions have no `set search_path`, because that would keep the planner from inlining them.
+-- Claims are set for one transaction; after it the setting is an empty string, not null. As in
+-- Supabase, a claim that stands alone (`request.jwt.claim.sub`), as tests of policies set it, comes
+-- before the whole of them. The functions have no `set search_path`, because that would keep the
+-- planner from inlining them.
 create or replace function auth.jwt()
 returns jsonb
 language sql
 stable
 parallel safe
 as $$
-  select nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::pg_catalog.jsonb
+  select coalesce(
+    nullif(pg_catalog.current_setting('request.jwt.claim', true), ''),
+    nullif(pg_catalog.current_setting('request.jwt.claims', true), '')
+  )::pg_catalog.jsonb
 $$;
 
 create or replace function auth.uid()
@@ -39,7 +44,8 @@ language sql
 stable
 parallel safe
 as $$
-  select (
+  select coalesce(
+    nullif(pg_catalog.current_setting('request.jwt.claim.sub', true), ''),
     nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::pg_catalog.jsonb ->> 'sub'
   )::pg_catalog.uuid
 $$;
@@ -50,8 +56,10 @@ language sql
 stable
 parallel safe
 as $$
-  select nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::pg_catalog.jsonb
-    ->> 'role'
+  select coalesce(
+    nullif(pg_catalog.current_setting('request.jwt.claim.role', true), ''),
+    nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::pg_catalog.jsonb ->> 'role'
+  )
 $$;
 
 create or replace function auth.email()
@@ -60,8 +68,10 @@ language sql
 stable
 parallel safe
 as $$
-  select nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::pg_catalog.jsonb
-    ->> 'email'
+  select coalesce(
+    nullif(pg_catalog.current_setting('request.jwt.claim.email', true), ''),
+    nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::pg_catalog.jsonb ->> 'email'
+  )
 $$;
 
 grant execute on function auth.jwt(), auth.uid(), auth.role(), auth.email()

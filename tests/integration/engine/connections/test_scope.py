@@ -30,6 +30,9 @@ LEAVING = {
     "a note": "insert into notes (body) values ('mine')",
     "a setting": "select set_config('my.secret', 'left behind', false)",
     "other claims": "select set_config('request.jwt.claims', '{\"sub\":\"left behind\"}', false)",
+    "another name": "select set_config('request.jwt.claim.sub', gen_random_uuid()::text, false)",
+    "another role's name": "select set_config('request.jwt.claim.role', 'service_role', false)",
+    "a whole claim": "select set_config('request.jwt.claim', '{\"sub\":\"left behind\"}', false)",
     "a role": "set role anon",
     "another role": "set role authenticated",
     "its own role": "reset role",
@@ -55,6 +58,10 @@ REMAINS = """
 select
   current_setting('role') as role,
   current_setting('request.jwt.claims', true) as claims,
+  auth.uid() as uid,
+  auth.role() as auth_role,
+  auth.email() as email,
+  auth.jwt() as jwt,
   nullif(current_setting('my.secret', true), '') as secret,
   current_setting('application_name') as name,
   current_setting('search_path') as path,
@@ -68,7 +75,9 @@ select
 """
 
 ending = st.sampled_from(["commit", "error", "refusal", "cancel"])
-lease = st.tuples(st.sampled_from(sorted(LEASES)), st.sampled_from(sorted(LEAVING)), ending)
+lease = st.tuples(
+    st.sampled_from(sorted(LEASES)), st.sampled_from(sorted(LEAVING)), ending, st.booleans()
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,17 +87,21 @@ async def notes(servers: TestServers) -> AsyncIterator[OpenDatabase]:
         yield system.database("notes")
 
 
-async def remains(database: OpenDatabase, claims: Claims) -> dict[str, Any]:
+async def remains(
+    database: OpenDatabase, claims: Claims, *, read_only: bool = False
+) -> dict[str, Any]:
     """What a transaction finds in its session before it has done anything."""
-    async with database.transaction(claims) as tx:
+    async with database.transaction(claims, read_only=read_only) as tx:
         row = await tx.fetchrow(REMAINS)
     assert row is not None
     return dict(row)
 
 
-async def leave(database: OpenDatabase, claims: Claims, statement: str, end: str) -> None:
+async def leave(
+    database: OpenDatabase, claims: Claims, statement: str, end: str, *, read_only: bool = False
+) -> None:
     """A transaction that leaves something behind and ends somehow."""
-    async with database.transaction(claims) as tx:
+    async with database.transaction(claims, read_only=read_only) as tx:
         await tx.execute(statement)
         if end == "error":
             await tx.execute("select 1 / 0")
@@ -104,16 +117,18 @@ async def leave(database: OpenDatabase, claims: Claims, statement: str, end: str
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(lease, min_size=1, max_size=6))
 async def test_a_session_is_new_for_every_lease(
-    notes: OpenDatabase, leases: list[tuple[str, str, str]]
+    notes: OpenDatabase, leases: list[tuple[str, str, str, bool]]
 ) -> None:
     fresh = {name: await remains(notes, claims) for name, claims in LEASES.items()}
-    for name, what, end in leases:
-        task = asyncio.create_task(leave(notes, LEASES[name], LEAVING[what], end))
+    for name, what, end, reads in leases:
+        left = leave(notes, LEASES[name], LEAVING[what], end, read_only=reads)
+        task = asyncio.create_task(left)
         await asyncio.wait([task])
         if not task.cancelled():
             assert isinstance(task.exception(), BulkheadError | None)
         for other, claims in LEASES.items():
-            assert await remains(notes, claims) == fresh[other], f"{other} after {name}: {what}"
+            found = await remains(notes, claims, read_only=reads)
+            assert found == fresh[other], f"{other} after {name}: {what}"
     for pool in notes.pools.values():
         assert pool.stats.in_use == 0
         assert pool.size <= 1

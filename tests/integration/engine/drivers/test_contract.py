@@ -181,6 +181,36 @@ async def test_the_service_role_passes_over_policies_and_clients_do_not(subject:
             assert await service.fetchval("select id from things") == 1
 
 
+async def test_a_claim_that_stands_alone_comes_first_as_in_supabase(
+    subject: Subject, spec: DatabaseSpec
+) -> None:
+    async with subject.opened(spec, Login.CLIENT) as client, client.transaction():
+        await client.execute(
+            f'set local role authenticated; set local request.jwt.claims = \'{{"sub":"no"}}\';'
+            f"set local request.jwt.claim.sub = '{USER}';"
+            "set local request.jwt.claim.role = 'authenticated';"
+            "set local request.jwt.claim.email = 'a@b.example'"
+        )
+        row = await client.fetchrow(
+            "select auth.uid() as uid, auth.role() as role, auth.email() as email"
+        )
+        assert tuple(row) == (USER, "authenticated", "a@b.example")
+        await client.execute('set local request.jwt.claim = \'{"sub":"whole"}\'')
+        assert json.loads(await client.fetchval("select auth.jwt()")) == {"sub": "whole"}
+
+
+async def test_the_helpers_of_policies_leave_nothing_to_call(
+    subject: Subject, spec: DatabaseSpec
+) -> None:
+    async with subject.opened(spec, Login.CLIENT) as client, client.transaction():
+        await client.execute("set local role authenticated")
+        plan = await client.fetch(
+            "explain (verbose) select auth.uid(), auth.role(), auth.email(), auth.jwt()"
+        )
+        assert "auth." not in "".join(row[0] for row in plan)
+        assert "current_setting" in "".join(row[0] for row in plan)
+
+
 async def test_claims_are_seen_by_sql_and_end_with_the_transaction(
     subject: Subject, spec: DatabaseSpec
 ) -> None:
