@@ -20,7 +20,7 @@ async def customer(shop: Storefront) -> Customer:
 @pytest.mark.parametrize(
     ("attempt", "code"),
     [
-        (lambda c: c.table("prodcuts").select("*"), "PGRST205"),
+        (lambda c: c.table("product").select("*"), "PGRST205"),
         (lambda c: c.table("products").select("price_tag"), "42703"),
         (lambda c: c.table("products").select("id").eq("id", "seven"), "22P02"),
         (lambda c: c.table("products").select("id").filter("id", "same", "1"), "PGRST100"),
@@ -46,9 +46,9 @@ async def test_a_wrong_request_is_told_what_is_wrong(
 async def test_a_misspelt_table_gets_a_hint(shop: Storefront) -> None:
     stranger = await shop.client("products")
     with pytest.raises(PostgrestAPIError) as refused:
-        await stranger.table("prodcuts").select("*").execute()
+        await stranger.table("product").select("*").execute()
     assert refused.value.message == (
-        "Could not find the table 'public.prodcuts' in the schema cache"
+        "Could not find the table 'public.product' in the schema cache"
     )
     assert refused.value.hint == "Perhaps you meant the table 'public.products'"
 

@@ -11,7 +11,7 @@ const review = (values) =>
   products.from("product_reviews").insert({ product_id, rating: 4, ...values }).select("id");
 
 const cases = [
-  ["PGRST205", 404, stranger.from("prodcuts").select("*")],
+  ["PGRST205", 404, stranger.from("product").select("*")],
   ["42703", 400, stranger.from("products").select("price_tag")],
   ["22P02", 400, stranger.from("products").select("id").eq("id", "seven")],
   ["PGRST100", 400, stranger.from("products").select("id").filter("id", "same", 1)],
@@ -50,8 +50,8 @@ const twice = await review({});
 refused(twice, "23505");
 assert.equal(twice.status, 409);
 assert.match(twice.error.message, /product_reviews_one_each/);
-const misspelt = (await stranger.from("prodcuts").select("*")).error;
-assert.equal(misspelt.message, "Could not find the table 'public.prodcuts' in the schema cache");
+const misspelt = (await stranger.from("product").select("*")).error;
+assert.equal(misspelt.message, "Could not find the table 'public.product' in the schema cache");
 assert.equal(misspelt.hint, "Perhaps you meant the table 'public.products'");
 const paid = (await stranger.rpc("pay_first")).error;
 assert.deepEqual([paid.message, paid.details, paid.hint], [
