@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "saga": ("saga", "Look at sagas, resume or compensate them."),
     "policy": ("policy", "Lint row level security and explain what a user sees."),
     "user": ("user", "Create users and tokens."),
+    "key": ("key", "List, rotate and revoke the keys of databases and of tokens."),
     "version": ("version", "Print the version."),
 }
 

@@ -42,13 +42,15 @@ class Output:
         else:
             click.echo(text if text is not None else _pairs(value))
 
-    def rows(self, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-        """Print rows: as a JSON list, or as an aligned table."""
+    def rows(
+        self, columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, whole: bool = False
+    ) -> None:
+        """Print rows: as a JSON list, or as an aligned table that shortens unless `whole`."""
         items = [{column: row.get(column) for column in columns} for row in rows]
         if self.as_json:
             click.echo(json.dumps(items, indent=2, default=str))
         elif items:
-            click.echo(_table(columns, items))
+            click.echo(_table(columns, items, CELL_MAX if not whole else None))
         else:
             self.note("nothing to show")
 
@@ -103,9 +105,9 @@ def _pairs(value: Any) -> str:  # noqa: ANN401
     return "\n".join(f"{str(key).ljust(width)}  {_cell(item)}" for key, item in value.items())
 
 
-def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], cell_max: int | None) -> str:
     cells = [[column.replace("_", " ") for column in columns]]
-    cells += [[_shorten(_cell(row[column])) for column in columns] for row in rows]
+    cells += [[_shorten(_cell(row[column]), cell_max) for column in columns] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -124,6 +126,8 @@ def _cell(value: Any) -> str:  # noqa: ANN401
     return str(value)
 
 
-def _shorten(text: str) -> str:
+def _shorten(text: str, length_max: int | None) -> str:
     text = text.replace("\n", " ")
-    return text if len(text) <= CELL_MAX else text[: CELL_MAX - 1] + "…"
+    if length_max is None or len(text) <= length_max:
+        return text
+    return text[: length_max - 1] + "…"

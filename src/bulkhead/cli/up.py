@@ -104,6 +104,7 @@ async def _down(output: Output, settings: Settings) -> int:
 def _greet(output: Output, url: str, notes: Sequence[str]) -> None:
     lines = ["", f"Bulkhead is up at {url}", "", f"  API reference   {url}/docs"]
     lines += [f"  {line}" for line in notes]
+    lines += ["", "  URLs and keys for Supabase's clients:  bulkhead status -o env"]
     lines += ["", "Ctrl-C stops everything."]
     output.data({"url": url, "notes": list(notes)}, text="\n".join(lines))
 

@@ -40,10 +40,9 @@ class ApiKeyRefused(RestError):
     code = "api_key_refused"
     status = 401
 
-    @property
-    def wire_code(self) -> str:
-        """A code of ours: the edge of Supabase has none for this."""
-        return self.code
+    def to_body(self) -> dict[str, Any]:
+        """The error as the edge of Supabase sends it."""
+        return {"message": self.message, "hint": self.advice}
 
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:

@@ -87,6 +87,7 @@ class ApiKey:
 class DatabaseKeys:
     """The valid keys of one database."""
 
+    database: str
     reference: str
     """`application-database`: the `ref` of its legacy keys."""
     keys: tuple[ApiKey, ...]
@@ -130,7 +131,7 @@ def derive_keys(
             text = jwt.encode(payload, secrets[-1], algorithm="HS256")
             keys.append(ApiKey(KeyKind.JWT, role, number, is_current, text))
             claims[text.encode()] = claims_of(payload)
-    return DatabaseKeys(reference, tuple(keys), tuple(secrets), claims)
+    return DatabaseKeys(database, reference, tuple(keys), tuple(secrets), claims)
 
 
 def opaque_key(kind: KeyKind, seed: bytes, reference: str) -> str:

@@ -20,6 +20,7 @@ from bulkhead.gateway.credentials import (
 from bulkhead.gateway.keyring import ApiKeyRing
 from bulkhead.gateway.service import OTHER, Refusal, Service, refuse_plainly
 from bulkhead.http.asgi import Scope, find_header
+from bulkhead.http.heads import HeadLimits
 
 AUTH_BODY_BYTES_MAX = 1_000_000
 OPEN_TO_BROWSERS = ("/verify", "/callback", "/authorize", "/.well-known/")
@@ -51,6 +52,7 @@ def auth_services(
         AUTH_BODY_BYTES_MAX,
         route_of=_auth_route,
         refuse=_refuse_auth,
+        limits=HeadLimits(),
     )
     for database in databases:
         own = Credentials(partial(ring.keys, database), verifier_of, users)
@@ -63,6 +65,7 @@ def auth_services(
             route_of=_auth_route,
             admit=partial(_admit_to_auth, own, len(prefix)),
             refuse=_refuse_auth,
+            limits=HeadLimits(),
         )
 
 
