@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.gateway.rest.describe import describe
-from bulkhead.gateway.rest.errors import FunctionNotFound, RestError, TableNotFound
+from bulkhead.gateway.rest.errors import RestError
 from bulkhead.gateway.rest.plan_cache import PlanCache
 from bulkhead.gateway.rest.read_request import read_request
 from bulkhead.gateway.rest.request import Action, ApiRequest
@@ -28,6 +28,7 @@ from bulkhead.gateway.rest.response import (
 from bulkhead.gateway.rest.run import run
 from bulkhead.gateway.rest.schema import Function, Schema, Table
 from bulkhead.gateway.rest.schema_cache import SchemaCache
+from bulkhead.gateway.rest.schema_errors import FunctionNotFound, TableNotFound
 from bulkhead.gateway.rest.scope import render_scope
 from bulkhead.gateway.rest.timing import Timing
 from bulkhead.http.asgi import Receive, Scope, Send
