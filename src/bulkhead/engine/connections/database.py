@@ -70,6 +70,8 @@ class OpenDatabase:
             claims,
             begin_text(claims, read_only=read_only, first=first),
             read_only=read_only,
+            # A transaction that chooses its isolation may be serializable, and then fail to commit.
+            ends_later=read_only and not first.startswith("set transaction"),
             # The server's own statement_timeout acts first; this one is for a server that hangs.
             timeout_s=timeout_s or self.statement_timeout_s + 2.0,
             events=self.events,

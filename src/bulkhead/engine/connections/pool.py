@@ -6,6 +6,7 @@ in order and gives up after a time-out instead of piling up.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,8 +18,12 @@ from bulkhead.engine.errors import BulkheadError, Unavailable
 
 Connection = Any  # asyncpg's connection class is generic over records; drivers own its type.
 
+log = logging.getLogger(__name__)
+
 IDLE_S_MAX = 60.0
 AGE_S_MAX = 3600.0
+UNFINISHED_S_MAX = 0.002
+"""How long the end of a transaction waits for a beginning to travel with."""
 
 
 class PoolExhausted(Unavailable):
@@ -75,6 +80,9 @@ class Lease:
     connection: Connection
     opened_at_s: float
     idle_since_s: float = 0.0
+    unfinished: str = ""
+    """What ends the transaction before, where that is still to be sent: in front of whatever is
+    sent next, and soon by the pool when nothing is."""
 
 
 @dataclass(slots=True)
@@ -104,6 +112,8 @@ class Pool:
     _waiters: deque[asyncio.Future[Lease | None]] = field(default_factory=deque)
     _closed: bool = False
     _drained: asyncio.Event | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _finishing: set[asyncio.Task[None]] = field(default_factory=set)
     stats: PoolStats = field(default_factory=PoolStats)
 
     def __post_init__(self) -> None:
@@ -131,18 +141,7 @@ class Pool:
     def release(self, lease: Lease, *, usable: bool) -> None:
         """Give a lease back; an unusable connection is closed and its place is freed."""
         self.stats.in_use -= 1
-        age_s = monotonic_s() - lease.opened_at_s
-        if (
-            not usable
-            or self._closed
-            or age_s > AGE_S_MAX
-            or lease.connection.is_closed()
-            or (not self._waiters and self.budget.somebody_starves(self))
-        ):
-            self._discard(lease)
-        elif not self._hand_over(lease):
-            lease.idle_since_s = monotonic_s()
-            self._idle.append(lease)
+        self._take_back(lease, usable=usable)
         self._tell_drained()
 
     def give_up_idle(self) -> bool:
@@ -179,6 +178,56 @@ class Pool:
         if self in self.budget.pools:
             self.budget.pools.remove(self)
 
+    def _take_back(self, lease: Lease, *, usable: bool) -> None:
+        age_s = monotonic_s() - lease.opened_at_s
+        if (
+            not usable
+            or self._closed
+            or age_s > AGE_S_MAX
+            or lease.connection.is_closed()
+            or (not self._waiters and self.budget.somebody_starves(self))
+        ):
+            self._discard(lease)
+        elif not self._hand_over(lease):
+            lease.idle_since_s = monotonic_s()
+            self._idle.append(lease)
+            if lease.unfinished and self._timer is None:
+                self._finish_later()
+
+    def _finish_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(UNFINISHED_S_MAX, self._finish_idle)
+
+    def _finish_idle(self) -> None:
+        """End what has waited for long enough, in the background; look again where some waits."""
+        self._timer = None
+        limit_s = monotonic_s() - UNFINISHED_S_MAX
+        unfinished = [lease for lease in self._idle if lease.unfinished]
+        for lease in unfinished:
+            if lease.idle_since_s <= limit_s:
+                self._idle.remove(lease)
+                self._finishing.add(asyncio.create_task(self._finish(lease)))
+            elif self._timer is None:
+                self._finish_later()
+
+    async def _finish(self, lease: Lease) -> None:
+        usable = False
+        try:
+            await lease.connection.execute(lease.unfinished, timeout=self.acquire_timeout_s)
+            lease.unfinished = ""
+            usable = True
+        except Exception:
+            log.info("a connection was lost after its last transaction", exc_info=True)
+        finally:
+            self._finishing = {
+                task for task in self._finishing if task is not asyncio.current_task()
+            }
+            self._take_back(lease, usable=usable)
+
+    def _may_open(self) -> bool:
+        """Whether there is room for one more, and nothing comes free in a moment anyway."""
+        return self.size < self.size_max and len(self._waiters) >= len(self._finishing)
+
     def _take_idle(self) -> Lease | None:
         while self._idle:
             lease = self._idle.pop()
@@ -197,7 +246,7 @@ class Pool:
                         raise PoolClosed(database=self.database)
                     if (lease := self._take_idle()) is not None:
                         return lease
-                    if self.size < self.size_max and self.budget.take():
+                    if self._may_open() and self.budget.take():
                         opening = True
                         return await self._open()
                     if (lease := await self._wait()) is not None:

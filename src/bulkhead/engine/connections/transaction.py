@@ -3,7 +3,8 @@
 Role and claims are set inside the transaction, in the message that begins it, and end with it. The
 message that commits also carries what must be written last (markers, events) and then wipes
 whatever the session may have picked up, so that a scoped transaction costs the same three round
-trips as a bare one: begin, statement, commit.
+trips as a bare one: begin, statement, commit. The end of one that only reads changes nothing, so
+nobody waits for it: it travels with the next beginning and costs no round trip at all.
 """
 # A transaction, its savepoints and its block are one thing in three classes.
 # ruff: noqa: SLF001
@@ -30,6 +31,8 @@ Record = Any  # asyncpg.Record: a mapping by column name.
 
 # `reset all` leaves `role` alone (GUC_NO_RESET_ALL), so it is reset by name.
 _WIPE = ";reset role;reset all;close all;unlisten *;select pg_catalog.pg_advisory_unlock_all()"
+# The same in front of a beginning, which must not become part of the transaction that wipes.
+_END_READ = f"commit;begin{_WIPE};commit;"
 
 
 # Statements prepared by SQL cannot be wiped, and DEALLOCATE takes the driver's own ones away: a
@@ -224,6 +227,7 @@ class TransactionBlock:
         "_begin",
         "_claims",
         "_database",
+        "_ends_later",
         "_events",
         "_lease",
         "_pool",
@@ -240,6 +244,7 @@ class TransactionBlock:
         begin: str,
         *,
         read_only: bool,
+        ends_later: bool,
         timeout_s: float,
         events: EventSink | None,
     ) -> None:
@@ -249,14 +254,16 @@ class TransactionBlock:
         self._database = database
         self._claims = claims
         self._read_only = read_only
+        self._ends_later = ends_later
         self._timeout_s = timeout_s
         self._events = events
 
     async def __aenter__(self) -> Transaction:
         """Lease a connection and begin under the scope."""
         lease = await self._pool.acquire()
+        text, lease.unfinished = lease.unfinished + self._begin, ""
         try:
-            await lease.connection.execute(self._begin, timeout=self._timeout_s)
+            await lease.connection.execute(text, timeout=self._timeout_s)
         except BaseException as error:
             self._give_back(lease, usable=False, lost=is_connection_loss(error))
             if isinstance(error, Exception):
@@ -285,6 +292,10 @@ class TransactionBlock:
 
     async def _commit(self) -> None:
         lease, tail = self._lease, self._tx._tail
+        if self._ends_later and not tail and not self._tx._spent:
+            lease.unfinished = _END_READ
+            self._end()
+            return
         text = ";".join([*tail, "commit"]) + _WIPE
         try:
             await lease.connection.execute(text, timeout=self._timeout_s)
@@ -296,7 +307,10 @@ class TransactionBlock:
             if isinstance(error, Exception):
                 raise translate(error) from error
             raise
-        self._give_back(lease, usable=not self._tx._spent)
+        self._end()
+
+    def _end(self) -> None:
+        self._give_back(self._lease, usable=not self._tx._spent)
         for callback in self._tx._after:
             callback()
 
