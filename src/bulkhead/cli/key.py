@@ -28,14 +28,14 @@ database_option = click.option("-d", "--database", help="Whose key; all kinds bu
 
 @click.group()
 def key() -> None:
-    r"""List, rotate and revoke keys.
+    """List, rotate and revoke keys.
 
     \b
     signing      signs the access tokens of an application's users
     publishable  sb_publishable_...: what a front end sends, role anon
     secret       sb_secret_...: what a server sends, role service_role
     jwt          the JWT secret of a database, and its legacy keys anon and service_role
-    """
+    """  # noqa: D301 - click reads the control character
 
 
 @key.command("list")
