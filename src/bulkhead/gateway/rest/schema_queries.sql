@@ -175,28 +175,32 @@ pieces as (
     ) as depth
   from views v
   cross join lateral string_to_table(v.tree, ' :resno ') with ordinality p (piece, place)
-)
-select
-  p.oid as view,
-  p.schema,
-  p.name,
-  a.attname::text as column,
-  a.attnum as number,
-  o.relation,
-  o.origin_number
-from pieces p
-cross join lateral (
+),
+entries as materialized (
   select
+    p.oid as view,
+    p.schema,
+    p.name,
     split_part(p.piece, ' ', 1)::smallint as number,
     split_part(split_part(p.piece, ' :resorigtbl ', 2), ' ', 1)::oid as relation,
     split_part(split_part(p.piece, ' :resorigcol ', 2), ' ', 1)::smallint as origin_number
+  from pieces p
   where p.depth = 2
-) o
-join pg_attribute a on a.attrelid = p.oid
-  and a.attnum = o.number
-where o.relation <> 0
-  and o.origin_number > 0
-order by p.oid, a.attnum
+)
+select
+  e.view,
+  e.schema,
+  e.name,
+  a.attname::text as column,
+  a.attnum as number,
+  e.relation,
+  e.origin_number
+from entries e
+join pg_attribute a on a.attrelid = e.view
+  and a.attnum = e.number
+where e.relation <> 0
+  and e.origin_number > 0
+order by e.view, a.attnum
 
 -- name: computed
 -- Functions of exactly one row of a relation, in the schemas $1 or returning rows of a relation.
@@ -341,44 +345,31 @@ where k.castcontext = 'i'
 
 -- name: media_handlers
 -- Aggregates and functions of the schemas $1 that return a domain named like a media type.
-with media as (
-  select t.oid, t.typnamespace, lower(t.typname) as name
-  from pg_type t
-  where t.typtype = 'd'
-    and (t.typname ~* '^[a-z0-9.-]+/[a-z0-9.+-]+$' or t.typname = '*/*')
-)
 select
   n.nspname::text as schema,
   p.proname::text as function,
-  an.nspname::text as target_schema,
-  a.typname::text as target,
-  m.name as accepts,
-  true as is_aggregate
-from media m
-join pg_proc p on p.prorettype = m.oid
+  case p.prokind when 'a' then an.nspname else n.nspname end::text as target_schema,
+  case p.prokind when 'a' then a.typname else p.proname end::text as target,
+  lower(t.typname) as accepts,
+  p.prokind = 'a' as is_aggregate
+from pg_proc p
 join pg_namespace n on n.oid = p.pronamespace
-join pg_type a on a.oid = p.proargtypes[0]
-join pg_namespace an on an.oid = a.typnamespace
-left join pg_class c on c.reltype = a.oid
-  and c.relkind in ('r', 'v', 'm', 'f', 'p')
-where p.prokind = 'a'
-  and p.pronargs = 1
-  and (c.oid is not null or a.oid = 'anyelement'::regtype)
-  and n.nspname = any ($1::text[])
-union all
-select
-  n.nspname::text,
-  p.proname::text,
-  n.nspname::text,
-  p.proname::text,
-  m.name,
-  false
-from media m
-join pg_proc p on p.prorettype = m.oid
-join pg_namespace n on n.oid = p.pronamespace
-where p.prokind = 'f'
-  and not p.proretset
-  and n.nspname = any ($1::text[])
+join pg_type t on t.oid = p.prorettype
+left join pg_type a on a.oid = p.proargtypes[0]
+left join pg_namespace an on an.oid = a.typnamespace
+left join pg_class c on c.oid = a.typrelid
+where n.nspname = any ($1::text[])
+  and t.typtype = 'd'
+  and (t.typname ~* '^[a-z0-9.-]+/[a-z0-9.+-]+$' or t.typname = '*/*')
+  and (
+    (p.prokind = 'f' and not p.proretset)
+    or (
+      p.prokind = 'a'
+      and p.pronargs = 1
+      and (c.relkind in ('r', 'v', 'm', 'f', 'p') or a.oid = 'anyelement'::regtype)
+    )
+  )
+order by p.prokind, n.nspname, p.proname
 
 -- name: role_settings
 -- Settings of roles that those roles may set themselves; SET ROLE does not put them in force.
@@ -399,31 +390,53 @@ select name
 from pg_timezone_names
 
 -- name: fingerprint
--- A text that differs once a definition has changed: how many rows of the catalogue there are, and
--- the sum of the transactions that wrote them.
+-- A text that differs once a definition has changed: how many rows of the catalogue are not the
+-- system's own, and the sum of the transactions that wrote them.
 select string_agg(concat(f.count, ' ', f.sum), ' ')
 from (
-  select count(*), sum(xmin::text::bigint) from pg_class
+  select count(*), sum(xmin::text::bigint)
+  from pg_class
+  where oid >= 16384
   union all
-  select count(*), sum(xmin::text::bigint) from pg_attribute
+  select count(*), sum(xmin::text::bigint)
+  from pg_attribute
+  where attrelid >= 16384
   union all
-  select count(*), sum(xmin::text::bigint) from pg_attrdef
+  select count(*), sum(xmin::text::bigint)
+  from pg_attrdef
+  where oid >= 16384
   union all
-  select count(*), sum(xmin::text::bigint) from pg_constraint
+  select count(*), sum(xmin::text::bigint)
+  from pg_constraint
+  where oid >= 16384
   union all
-  select count(*), sum(xmin::text::bigint) from pg_proc
+  select count(*), sum(xmin::text::bigint)
+  from pg_proc
+  where oid >= 16384
   union all
-  select count(*), sum(xmin::text::bigint) from pg_type
+  select count(*), sum(xmin::text::bigint)
+  from pg_type
+  where oid >= 16384
   union all
-  select count(*), sum(xmin::text::bigint) from pg_enum
+  select count(*), sum(xmin::text::bigint)
+  from pg_enum
+  where oid >= 16384
   union all
-  select count(*), sum(xmin::text::bigint) from pg_cast
+  select count(*), sum(xmin::text::bigint)
+  from pg_cast
+  where oid >= 16384
   union all
-  select count(*), sum(xmin::text::bigint) from pg_rewrite
+  select count(*), sum(xmin::text::bigint)
+  from pg_rewrite
+  where oid >= 16384
   union all
-  select count(*), sum(xmin::text::bigint) from pg_namespace
+  select count(*), sum(xmin::text::bigint)
+  from pg_description
+  where objoid >= 16384
   union all
-  select count(*), sum(xmin::text::bigint) from pg_description
+  select count(*), sum(xmin::text::bigint)
+  from pg_namespace
   union all
-  select count(*), sum(xmin::text::bigint) from pg_db_role_setting
+  select count(*), sum(xmin::text::bigint)
+  from pg_db_role_setting
 ) f
