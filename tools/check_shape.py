@@ -27,7 +27,7 @@ APPLICATION_FILES = APPLICATION_FILES_REQUIRED | {
 SLICE_FILES = {"__init__.py", "model.py", "queries.sql", "routes.py", "service.py"}
 NOT_DATABASES = {"sample", "__pycache__"}
 
-SQL_HOMES = ("engine/",)
+SQL_HOMES = ("engine/", "gateway/rest/sql")
 COMMIT_HOMES = ("engine/connections/", "engine/drivers/")
 SQL = re.compile(
     r"^\s*(select\b.+\bfrom|insert\s+into|update\s+\w+\s+set|delete\s+from|with\s+\w+\s+as\s*\()",

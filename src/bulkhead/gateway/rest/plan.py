@@ -5,15 +5,29 @@ Source: PostgREST v14, `Plan.hs`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bulkhead.gateway.rest.config import RestConfig
-from bulkhead.gateway.rest.plan_call import Call
-from bulkhead.gateway.rest.plan_media import Media
+from bulkhead.gateway.rest.errors import (
+    AggregatesNotAllowed,
+    MaxAffectedNeedsSet,
+    PreferencesInvalid,
+)
+from bulkhead.gateway.rest.plan_call import Call, plan_call
+from bulkhead.gateway.rest.plan_function import find_function
+from bulkhead.gateway.rest.plan_media import Media, Offer, negotiate
+from bulkhead.gateway.rest.plan_read import Root, plan_read
 from bulkhead.gateway.rest.plan_tree import ReadNode
-from bulkhead.gateway.rest.plan_write import Mutation
-from bulkhead.gateway.rest.request import ApiRequest, Count
-from bulkhead.gateway.rest.schema import Function, Name, Schema
+from bulkhead.gateway.rest.plan_write import Insert, Mutation, plan_write
+from bulkhead.gateway.rest.query import WHOLE, SelectEmbed, SelectField, SelectItem
+from bulkhead.gateway.rest.request import Action, ApiRequest, Count, Resolution, Return
+from bulkhead.gateway.rest.schema import Function, Name, Schema, Table, Volatility
+from bulkhead.gateway.rest.schema_errors import TableNotFound
+from bulkhead.gateway.rest.similar import suggest_table
+
+SOURCE = Name("", "pgrst_source")
+"""The rows of a write or a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +105,106 @@ def make_plan(request: ApiRequest, schema: Schema, config: RestConfig) -> Plan:
 
     Raises a RestError where the request asks for what the schema has not, or has more than once.
     """
-    raise NotImplementedError
+    if request.is_function:
+        return _plan_call(request, schema, config)
+    table = find_table(schema, request.target)
+    if request.action is Action.READ:
+        return _plan_read(request, schema, config)
+    return _plan_write(request, schema, config, table)
+
+
+def find_table(schema: Schema, name: Name) -> Table:
+    """The table or view called `name`; raises PGRST205."""
+    table = schema.tables.get(name)
+    if table is None:
+        raise TableNotFound(schema=name.schema, table=name.name, hint=suggest_table(schema, name))
+    return table
+
+
+def _plan_read(request: ApiRequest, schema: Schema, config: RestConfig) -> ReadPlan:
+    root = _plan_root(request, schema, config, Root(request.target, None, request.target))
+    media = _negotiate(request, schema, config, root, has_body=not request.headers_only)
+    _verify_preferences(request)
+    return ReadPlan(request.target, root, media, request.preferences.count, config.max_rows)
+
+
+def _plan_write(request: ApiRequest, schema: Schema, config: RestConfig, table: Table) -> WritePlan:
+    place = Root(SOURCE, table.name.name, table.name, takes_filters=False)
+    root = _plan_root(request, schema, config, place)
+    mutation = plan_write(request, schema, table, root)
+    _verify_preferences(request)
+    returning = request.preferences.returning
+    has_body = returning is Return.REPRESENTATION
+    media = _negotiate(request, schema, config, root, has_body=has_body)
+    is_insert = isinstance(mutation, Insert)
+    merges = isinstance(mutation, Insert) and mutation.resolution is Resolution.MERGE
+    return WritePlan(
+        target=request.target,
+        mutation=mutation,
+        root=root,
+        media=media,
+        primary_key=table.primary_key,
+        wants_location=request.action is Action.CREATE and returning is Return.HEADERS_ONLY,
+        wants_inserted=is_insert and merges,
+        resolution_applies=request.action is Action.CREATE
+        and (bool(table.primary_key) or request.query.on_conflict is not None),
+    )
+
+
+def _plan_call(request: ApiRequest, schema: Schema, config: RestConfig) -> CallPlan:
+    function = find_function(request, schema)
+    returned = function.returns.name.name if function.returns.is_composite else function.name.name
+    table = Name(function.name.schema, returned)
+    place = Root(SOURCE, table.name, table, function.columns)
+    root = _plan_root(request, schema, config, place)
+    call = plan_call(request, function, root)
+    media = _negotiate(request, schema, config, root, has_body=not request.headers_only)
+    _verify_preferences(request)
+    preferences = request.preferences
+    is_strict = preferences.handling == "strict"
+    if preferences.max_affected is not None and is_strict and not function.returns.is_set:
+        raise MaxAffectedNeedsSet
+    is_read_only = (
+        request.action is not Action.CALL or function.volatility is not Volatility.VOLATILE
+    )
+    return CallPlan(
+        request.target, call, root, media, preferences.count, config.max_rows, is_read_only
+    )
+
+
+def _plan_root(request: ApiRequest, schema: Schema, config: RestConfig, place: Root) -> ReadNode:
+    root = plan_read(
+        request.query,
+        schema,
+        place,
+        is_root_limited=() in request.query.limited or not request.ranges.get((), WHOLE).is_whole,
+    )
+    if not config.aggregates_enabled and any(_aggregates(request.query.select)):
+        raise AggregatesNotAllowed
+    return root
+
+
+def _negotiate(
+    request: ApiRequest, schema: Schema, config: RestConfig, root: ReadNode, *, has_body: bool
+) -> Media:
+    offer = Offer(
+        handlers=schema.media_handlers,
+        target=root.table,
+        is_whole=root.has_default_select,
+        allows_plan=config.plan_enabled,
+    )
+    return negotiate(offer, request.accept, has_body=has_body)
+
+
+def _verify_preferences(request: ApiRequest) -> None:
+    preferences = request.preferences
+    if preferences.invalid and preferences.handling == "strict":
+        raise PreferencesInvalid(preferences=", ".join(preferences.invalid))
+
+
+def _aggregates(items: tuple[SelectItem, ...]) -> Iterator[bool]:
+    for item in items:
+        if isinstance(item, SelectField):
+            yield item.aggregate is not None
+        elif isinstance(item, SelectEmbed):
+            yield from _aggregates(item.items)
