@@ -51,6 +51,8 @@ class Settings:
     server_connections: int = 60
     """Connections to one server at most, over all of its databases."""
     statement_timeout_s: float = 8.0
+    rest_body_bytes_max: int = 10_000_000
+    """Bytes of one request to a REST API at most."""
     autoconfirm: bool = False
     """Whether a new user's e-mail address counts as confirmed at once."""
     trusted_proxies: tuple[str, ...] = ()
@@ -88,6 +90,7 @@ def load_settings(directory: Path | None = None, **overrides: object) -> Setting
         "pool_size": read.integer("POOL_SIZE", 10, low=1, high=1000),
         "server_connections": read.integer("SERVER_CONNECTIONS", 60, low=2, high=10_000),
         "statement_timeout_s": float(read.integer("STATEMENT_TIMEOUT_S", 8, low=1, high=3600)),
+        "rest_body_bytes_max": 1_000_000 * read.integer("REST_BODY_MB", 10, low=1, high=1000),
         "autoconfirm": read.flag("AUTOCONFIRM", default=False),
         "trusted_proxies": tuple(read.text("TRUSTED_PROXIES", "").replace(",", " ").split()),
         "lease_s": float(read.integer("LEASE_S", 30, low=1, high=3600)),

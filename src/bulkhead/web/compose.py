@@ -13,9 +13,8 @@ from bulkhead.engine.application import Mounted
 from bulkhead.engine.monitoring.metrics import Sampler
 from bulkhead.engine.settings import Settings
 from bulkhead.engine.system import System
+from bulkhead.gateway.auth_service import auth_services
 from bulkhead.gateway.keyring import open_keyring
-from bulkhead.gateway.legacy_tokens import LegacyTokens
-from bulkhead.gateway.mounting import auth_services
 from bulkhead.gateway.service import Service
 from bulkhead.http.asgi import App
 from bulkhead.web.server import Mount, WebOptions, create_site
@@ -82,7 +81,7 @@ def _services(system: System, mount: Mounted) -> tuple[Service, ...]:
         return ()
     ring = open_keyring(system.application.name, system.settings)
     names = list(system.router.databases)
-    return tuple(auth_services(mount.people, ring, LegacyTokens, names))
+    return tuple(auth_services(mount.people, ring, names))
 
 
 async def _keep_running(worker: Worker) -> None:

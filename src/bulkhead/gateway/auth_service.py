@@ -1,4 +1,4 @@
-"""The services of an application: the API of its users, and those of each of its databases."""
+"""The API of an application's users: at its own address, and at that of each of its databases."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from bulkhead.capabilities.identity import Identity
+from bulkhead.capabilities.identity.errors import TokenInvalid
+from bulkhead.engine.connections.claims import Claims
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.gateway.auth import auth_app
 from bulkhead.gateway.auth.routes import ROUTES
 from bulkhead.gateway.auth.wire import API_VERSION_HEADER, render_error
-from bulkhead.gateway.credentials import (
-    ApiKeyRefused,
-    Credentials,
-    TokenVerifier,
-    Users,
-    without_service,
-)
+from bulkhead.gateway.credentials import ApiKeyRefused, Credentials, Users, without_service
 from bulkhead.gateway.keyring import ApiKeyRing
+from bulkhead.gateway.legacy_tokens import LegacyTokens
 from bulkhead.gateway.service import OTHER, Refusal, Service, refuse_plainly
 from bulkhead.http.asgi import Scope, find_header
 from bulkhead.http.heads import HeadLimits
@@ -28,24 +25,25 @@ OPEN_TO_BROWSERS = ("/verify", "/callback", "/authorize", "/.well-known/")
 
 _AUTH_NAMES = frozenset(route.path.split("/")[1] for route in ROUTES)
 
-VerifierOf = Callable[[Sequence[str]], TokenVerifier]
 
-
-def users_of(people: Identity) -> Users:
-    """Whom the identity of an application vouches for."""
-    return Users(people.verify, lambda: people.tokens.keyring.keys)
+def users_of(people: Identity, database: str | None = None) -> Users:
+    """Whom the identity of an application vouches for, at one of its databases where named."""
+    verify = people.verify
+    if database is not None and people.settings.audiences:
+        verify = partial(_verify_audience, people.verify, f"{people.application}/{database}")
+    return Users(verify, lambda: people.tokens.keyring.keys)
 
 
 def auth_services(
-    people: Identity, ring: ApiKeyRing, verifier_of: VerifierOf, databases: Sequence[str]
+    people: Identity, ring: ApiKeyRing, databases: Sequence[str]
 ) -> Iterator[Service]:
-    """The API of an application's users: at its own address, and at that of each database.
+    """One service for each address.
 
     The keys of a database open its own address. Only those of the database that holds the users
     govern them.
     """
     users, holder = users_of(people), people.users.name
-    governing = Credentials(partial(ring.keys, holder), verifier_of, users, is_key_required=False)
+    governing = Credentials(partial(ring.keys, holder), LegacyTokens, users, is_key_required=False)
     yield Service(
         f"/{people.application}/auth/v1",
         auth_app(people, governing.authenticate),
@@ -55,7 +53,7 @@ def auth_services(
         limits=HeadLimits(),
     )
     for database in databases:
-        own = Credentials(partial(ring.keys, database), verifier_of, users)
+        own = Credentials(partial(ring.keys, database), LegacyTokens, users)
         prefix = f"/{people.application}/{database}/auth/v1"
         authenticate = own.authenticate if database == holder else without_service(own.authenticate)
         yield Service(
@@ -67,6 +65,14 @@ def auth_services(
             refuse=_refuse_auth,
             limits=HeadLimits(),
         )
+
+
+def _verify_audience(verify: Callable[[str], Claims], place: str, token: str) -> Claims:
+    claims = verify(token)
+    audience = claims.payload.get("aud")
+    if not isinstance(audience, list) or place not in audience:
+        raise TokenInvalid(reason="it was issued for somebody else")
+    return claims
 
 
 def _admit_to_auth(credentials: Credentials, prefix_length: int, scope: Scope) -> None:
