@@ -19,15 +19,17 @@ from bulkhead.gateway.rest.plan_function import find_function
 from bulkhead.gateway.rest.plan_media import Media, Offer, negotiate
 from bulkhead.gateway.rest.plan_read import Root, plan_read
 from bulkhead.gateway.rest.plan_tree import ReadNode
-from bulkhead.gateway.rest.plan_write import Insert, Mutation, plan_write
+from bulkhead.gateway.rest.plan_write import Insert, Mutation, Update, plan_write
 from bulkhead.gateway.rest.query import WHOLE, SelectEmbed, SelectField, SelectItem
 from bulkhead.gateway.rest.request import Action, ApiRequest, Count, Resolution, Return
 from bulkhead.gateway.rest.schema import Function, Name, Schema, Table, Volatility
 from bulkhead.gateway.rest.schema_errors import TableNotFound
 from bulkhead.gateway.rest.similar import suggest_table
+from bulkhead.gateway.rest.sqlstate import from_postgres
 
 SOURCE = Name("", "pgrst_source")
 """The rows of a write or a call."""
+_CARDINALITY = "21000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ def _plan_write(request: ApiRequest, schema: Schema, config: RestConfig, table: 
     place = Root(SOURCE, table.name.name, table.name, takes_filters=False)
     root = _plan_root(request, schema, config, place)
     mutation = plan_write(request, schema, table, root)
+    if config.safe_update:
+        _verify_is_safe(mutation)
     _verify_preferences(request)
     returning = request.preferences.returning
     has_body = returning is Return.REPRESENTATION
@@ -200,6 +204,14 @@ def _verify_preferences(request: ApiRequest) -> None:
     preferences = request.preferences
     if preferences.invalid and preferences.handling == "strict":
         raise PreferencesInvalid(preferences=", ".join(preferences.invalid))
+
+
+def _verify_is_safe(mutation: Mutation) -> None:
+    """Refuse to write to all rows of a table, as the extension safeupdate does."""
+    if not isinstance(mutation, Insert) and not mutation.where:
+        verb = "UPDATE" if isinstance(mutation, Update) else "DELETE"
+        text = f"{verb} requires a WHERE clause"
+        raise from_postgres(_CARDINALITY, text, None, None, is_anonymous=False)
 
 
 def _aggregates(items: tuple[SelectItem, ...]) -> Iterator[bool]:

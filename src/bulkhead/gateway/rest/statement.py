@@ -8,14 +8,11 @@ and is cast to its type in the statement.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 
 from bulkhead.gateway.rest.query import WHOLE, Argument, EmbedPath, Slot, Value
 from bulkhead.gateway.rest.request import ApiRequest
-
-_ELEMENT = re.compile(r'("(?:[^"\\]|\\.)*"(?=,)|[^,]*),', re.DOTALL)
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+from bulkhead.gateway.rest.split import parse_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +45,7 @@ class ListBind:
 
     def fill(self, request: ApiRequest) -> list[str]:
         """The texts to send; `in.()` is no value rather than an empty text."""
-        found = _split_list(_text(self.value, request))
+        found = parse_list(_text(self.value, request))
         return [] if found == [""] else found
 
 
@@ -195,16 +192,3 @@ def _text(value: Value, request: ApiRequest) -> str:
 def _form_values(name: str, request: ApiRequest) -> list[str]:
     form = request.payload.form if request.payload is not None else ()
     return [value for key, value in form if key == name]
-
-
-def _split_list(text: str) -> list[str]:
-    inner = text.strip()[1:-1]
-    if '"' not in inner:
-        return inner.split(",")
-    return [_unquote(found) for found in _ELEMENT.findall(inner + ",")]
-
-
-def _unquote(element: str) -> str:
-    if element[:1] == '"' and element[-1:] == '"' and len(element) > 1:
-        return _ESCAPED.sub(r"\1", element[1:-1])
-    return element
