@@ -270,6 +270,7 @@ bases as (
   where t.typtype <> 'd'
 )
 select
+  p.oid,
   n.nspname::text as schema,
   p.proname::text as name,
   obj_description(p.oid, 'pg_proc') as description,
@@ -388,6 +389,28 @@ order by r.rolname, s.name
 -- The names that `set time zone` understands.
 select name
 from pg_timezone_names
+
+-- name: accessible_tables
+-- The relations of the schema $1 of which the role of the transaction may do anything.
+select c.relname::text as name
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'v', 'm', 'f', 'p')
+  and not c.relispartition
+  and n.nspname = $1
+  and (
+    pg_has_role(c.relowner, 'usage')
+    or has_table_privilege(
+      c.oid, 'select, insert, update, delete, truncate, references, trigger'
+    )
+    or has_any_column_privilege(c.oid, 'select, insert, update, references')
+  )
+
+-- name: schema_description
+-- The comment of the schema $1.
+select obj_description(n.oid, 'pg_namespace')
+from pg_namespace n
+where n.nspname = $1
 
 -- name: fingerprint
 -- A text that differs once a definition has changed: how many rows of the catalogue are not the
