@@ -12,6 +12,7 @@ _QUOTED = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _SPACE = re.compile(r"[ \t]*")
 _DIGITS = re.compile(r"[0-9]*")
+_PLAIN_COLUMNS = re.compile(r'(?>"[\w$ ]++"|\w++)(?>,"[\w$ ]++"|,\w++)*+')
 _ARROW_HEAD = re.compile(">")
 
 
@@ -68,6 +69,8 @@ def logic_path(s: Scanner) -> tuple[EmbedPath, str]:
 
 def columns(s: Scanner) -> tuple[str, ...]:
     """`a,b,c`, each once."""
+    if _PLAIN_COLUMNS.fullmatch(s.text):
+        return tuple(dict.fromkeys(s.text.replace('"', "").split(",")))
     return tuple(dict.fromkeys(s.separated(comma, field_name)))
 
 

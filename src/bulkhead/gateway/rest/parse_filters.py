@@ -6,6 +6,7 @@ value: as text, or as the place of a value that was taken out before.
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple, Protocol, TypeVar
 
 from bulkhead.gateway.rest.parse_fields import blanks, comma, dot, field, identifier, quoted_value
@@ -45,6 +46,19 @@ _QUANTIFIABLE = (
     Operator.IMATCH,
 )
 _FULL_TEXT = (Operator.FTS, Operator.PLAIN_FTS, Operator.PHRASE_FTS, Operator.WEB_FTS)
+
+# What most heads look like is recognised at once; the grammar reads the others, and tells errors.
+OPERATOR = (
+    r"(?:(?:eq|gte?|lte?|i?like|i?match)(?:\((?:any|all)\))?"
+    r"|neq|cs|cd|ov|sl|sr|nxr|nxl|adj|isdistinct"
+    r"|(?:pl|ph|w)?fts(?:\([A-Za-z0-9_]+\))?)"
+)
+"""A pattern of the operators that take a single value."""
+IS = r"is\.(?i:null|not_null|true|false|unknown)"
+"""A pattern of the conditions that have no value."""
+_HEAD = re.compile(rf"(?:not\.)?(?:{OPERATOR}\.|in\.|{IS})")
+_PLAIN_NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\.")
+_PLAIN_OPENING = re.compile(r"(?:not\.)?(?:and|or)(?=\()")
 
 _TO_COMMA = re.compile(r"[^,)]*")
 _BRACED = re.compile(r"[^{}]*")
@@ -86,6 +100,17 @@ class Values(Protocol):
         """The value of `in`."""
 
 
+def match_head(text: str, at: int = 0) -> tuple[Head, int] | None:
+    """The head that stands in `text` and where it ends, if it is a usual one."""
+    found = _HEAD.match(text, at)
+    return (_plain_head(found[0]), found.end()) if found else None
+
+
+@lru_cache(maxsize=1024)
+def _plain_head(text: str) -> Head:
+    return head(Scanner(text, depth_max=0))
+
+
 def head(s: Scanner) -> Head:
     """`not.eq(any).`, `fts(english).`, `in.`, or the whole of `is.null`."""
     negated = s.either(lambda s: s.attempt(_not), lambda _: False)
@@ -105,6 +130,11 @@ def head(s: Scanner) -> Head:
 
 def group(s: Scanner, values: Values) -> Condition:
     """`or(...)`, `not.and(...)`, or a single condition with its column in front."""
+    opening = _PLAIN_OPENING.match(s.text, s.at)
+    if opening:
+        s.jump(opening.end())
+        connective = Connective.AND if opening[0].endswith("d") else Connective.OR
+        return _members(s, values, connective, negated=opening[0].startswith("n"))
     found = s.maybe(lambda s: s.attempt(lambda s: _member(s, values)))
     if found is not None:
         return found
@@ -119,6 +149,10 @@ def group(s: Scanner, values: Values) -> Condition:
             lambda s: _word(s, Connective.OR),
         ),
     )
+    return _members(s, values, connective, negated=negated)
+
+
+def _members(s: Scanner, values: Values, connective: Connective, *, negated: bool) -> Logic:
     _opening(s)
     s.deeper()
     members = s.separated(comma, lambda s: group(s, values))
@@ -153,14 +187,27 @@ def list_of_values(s: Scanner) -> list[str]:
 
 
 def _member(s: Scanner, values: Values) -> Filter:
-    column = field(s)
-    dot(s)
-    found = head(s)
+    column, found = _plain_column_and_head(s) or _column_and_head(s)
     if found.operator is Operator.IS:
         return found.filter(column, "")
     if found.operator is Operator.IN:
         return found.filter(column, values.listed(s))
     return found.filter(column, values.single(s))
+
+
+def _plain_column_and_head(s: Scanner) -> tuple[Field, Head] | None:
+    name = _PLAIN_NAME.match(s.text, s.at)
+    found = match_head(s.text, name.end()) if name else None
+    if not name or not found:
+        return None
+    s.jump(found[1])
+    return Field(name[1]), found[0]
+
+
+def _column_and_head(s: Scanner) -> tuple[Field, Head]:
+    column = field(s)
+    dot(s)
+    return column, head(s)
 
 
 def _not(s: Scanner) -> bool:

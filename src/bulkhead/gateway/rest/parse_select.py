@@ -26,6 +26,11 @@ from bulkhead.gateway.rest.query import (
 from bulkhead.gateway.rest.scanner import Failure, Scanner
 
 _COLON = re.compile(":")
+# What most items look like is recognised at once; the grammar reads the others, and tells errors.
+_NAME = "([A-Za-z_][A-Za-z0-9_]*)"
+_PLAIN_FIELD = re.compile(rf"(?:{_NAME}:(?!:))?(?:{_NAME}(?:::{_NAME})?|(\*))(?=[,)]|\Z)")
+_PLAIN_HEAD = re.compile(rf"(\.\.\.)?(?:{_NAME}:(?!:))?{_NAME}(?:!{_NAME})?(?:!{_NAME})?(?=\()")
+_PLAIN_TERM = re.compile(rf"{_NAME}(?:\.(asc|desc))?(?:\.(nullsfirst|nullslast))?(?=,|\Z)")
 _MORE_OF_A_NAME = re.compile(r"[\w $-]")
 
 
@@ -40,10 +45,44 @@ def order_terms(s: Scanner) -> tuple[OrderTerm, ...]:
 
 
 def _item(s: Scanner) -> SelectItem:
-    head = s.maybe(
-        lambda s: s.either(lambda s: s.attempt(_spread_head), lambda s: s.attempt(_relation_head))
-    )
+    found = _plain_field(s)
+    if found is not None:
+        return found
+    head = _plain_head(s)
+    if head is None:
+        head = s.maybe(
+            lambda s: s.either(
+                lambda s: s.attempt(_spread_head), lambda s: s.attempt(_relation_head)
+            )
+        )
     return _select_field(s) if head is None else _embed(s, head)
+
+
+def _plain_field(s: Scanner) -> SelectField | None:
+    found = _PLAIN_FIELD.match(s.text, s.at)
+    if not found or (s.depth and found.end() == len(s.text)):
+        return None
+    alias, name, cast, star = found.groups()
+    if star and alias:
+        return None
+    s.jump(found.end())
+    return SelectField(Field(name or star), alias, cast)
+
+
+def _plain_head(s: Scanner) -> SelectEmbed | None:
+    found = _PLAIN_HEAD.match(s.text, s.at)
+    if not found:
+        return None
+    dots, alias, relation, *given = found.groups()
+    if relation == Aggregate.COUNT or (dots and alias):
+        return None
+    s.jump(found.end())
+    hint, join = _hint_and_join([_join_of(one) for one in given])
+    return SelectEmbed(relation, (), alias, hint, join, is_spread=dots is not None)
+
+
+def _join_of(text: str | None) -> str | None:
+    return Join(text) if text in (Join.LEFT, Join.INNER) else text
 
 
 def _embed(s: Scanner, head: SelectEmbed) -> SelectEmbed:
@@ -78,7 +117,10 @@ def _relation_head(s: Scanner) -> SelectEmbed:
 
 
 def _embed_parameters(s: Scanner) -> tuple[str | None, Join | None]:
-    given = [s.maybe(_embed_parameter), s.maybe(_embed_parameter)]
+    return _hint_and_join([s.maybe(_embed_parameter), s.maybe(_embed_parameter)])
+
+
+def _hint_and_join(given: list[str | None]) -> tuple[str | None, Join | None]:
     hints = [one for one in given if one is not None and not isinstance(one, Join)]
     joins = [one for one in given if isinstance(one, Join)]
     return next(iter(hints), None), next(iter(joins), None)
@@ -176,6 +218,16 @@ def _item_end(s: Scanner) -> None:
 
 
 def _order_term(s: Scanner) -> OrderTerm:
+    plain = _PLAIN_TERM.match(s.text, s.at)
+    if plain:
+        s.jump(plain.end())
+        name, direction, nulls = plain.groups()
+        return OrderTerm(
+            Field(name),
+            None,
+            Direction(direction) if direction else None,
+            Nulls(nulls) if nulls else None,
+        )
     blanks(s)
     found = s.either(lambda s: s.attempt(_related_term), _plain_term)
     blanks(s)

@@ -107,6 +107,11 @@ class Scanner:
             raise Failure(own, is_consumed=True)
         raise Failure(self.pending.merged(own))
 
+    def jump(self, at: int) -> None:
+        """Go on at `at`; what lies between has been recognised."""
+        self.at = at
+        self.pending = NOTHING
+
     def run(self, pattern: re.Pattern[str], *expected: str) -> str:
         """Read all that `pattern` matches, which may be nothing; `expected` could have followed."""
         match = pattern.match(self.text, self.at)
@@ -239,8 +244,7 @@ class Scanner:
             )
 
     def _move(self, length: int) -> None:
-        self.at += length
-        self.pending = NOTHING
+        self.jump(self.at + length)
 
     def _seen(self, offset: int = 0) -> str:
         character = self.text[self.at + offset : self.at + offset + 1]
