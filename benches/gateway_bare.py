@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import asyncpg
 import jwt
-from gateway_shop import POOL_SIZE, SECRET
+from gateway_shop import POOL_SIZE
 
 from bulkhead.engine.connections.sql import literal
 
@@ -58,13 +58,16 @@ SPENT = "select coalesce(json_agg(t), '[]')::text from spent_since($1::text::tim
 class Bare:
     """The ASGI application."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        """Answer from the connections of `pool`."""
+    def __init__(self, pool: asyncpg.Pool, secret: str) -> None:
+        """Answer from the connections of `pool` to tokens signed with `secret`."""
         self._pool = pool
+        self._begin = lru_cache(maxsize=4096)(partial(_begin, secret))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
         """Answer one request."""
-        begin = _begin(next(value for name, value in scope["headers"] if name == b"authorization"))
+        begin = self._begin(
+            next(value for name, value in scope["headers"] if name == b"authorization")
+        )
         path = scope["path"]
         async with self._pool.acquire() as connection:
             if scope["method"] == "GET":
@@ -85,19 +88,18 @@ class Bare:
         await send({"type": "http.response.body", "body": body})
 
 
-async def open_bare(url: str) -> Bare:
+async def open_bare(url: str, secret: str) -> Bare:
     """Connect; sessions are not reset between requests, since all that is set is local."""
 
     async def keep(_: Any) -> None:  # noqa: ANN401
         pass
 
     pool = await asyncpg.create_pool(url, min_size=POOL_SIZE, max_size=POOL_SIZE, reset=keep)
-    return Bare(pool)
+    return Bare(pool, secret)
 
 
-@lru_cache(maxsize=4096)
-def _begin(authorization: bytes) -> str:
-    claims = jwt.decode(authorization[7:], SECRET, ["HS256"], audience="authenticated")
+def _begin(secret: str, authorization: bytes) -> str:
+    claims = jwt.decode(authorization[7:], secret, ["HS256"], audience="authenticated")
     text = json.dumps(claims, separators=(",", ":"))
     return f"set local role authenticated;set local request.jwt.claims = {literal(text)}"
 

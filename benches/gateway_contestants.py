@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 from closed_loop import ask
-from gateway_shop import DATABASE, NAME, POOL_SIZE, QUESTIONS, SECRET, Customer, socket_url
+from gateway_shop import DATABASE, NAME, POOL_SIZE, QUESTIONS, Customer, keys_of, socket_url
 
 from bulkhead.engine.connections.admin import administer
 from bulkhead.engine.drivers.protocol import Login
@@ -54,15 +54,22 @@ async def contestants(system: System, names: list[str]) -> AsyncIterator[list[Co
     """Start `names` of gateway, bare, sqlalchemy and lite."""
     client = await socket_url(system, Login.CLIENT)
     admin = await socket_url(system, Login.ADMIN)
-    home = str(system.settings.home)
+    secret, home = keys_of(system).jwt_secrets[0], str(system.settings.home)
     async with AsyncExitStack() as stack:
         started = []
         for name in names:
             if name == "lite":
                 folder = install_lite()
-                command = ["node", str(folder / "gateway_lite.mjs"), admin, SECRET, str(POOL_SIZE)]
+                command = ["node", str(folder / "gateway_lite.mjs"), admin, secret, str(POOL_SIZE)]
             else:
-                command = [sys.executable, str(HERE / "gateway_server.py"), name, client, home]
+                command = [
+                    sys.executable,
+                    str(HERE / "gateway_server.py"),
+                    name,
+                    client,
+                    secret,
+                    home,
+                ]
             process = await asyncio.to_thread(
                 subprocess.Popen, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )

@@ -1,6 +1,6 @@
 """Serves one contestant of the gateway's benches until its standard input ends.
 
-    python benches/gateway_server.py bare|sqlalchemy|gateway URL HOME
+    python benches/gateway_server.py bare|sqlalchemy|gateway URL SECRET HOME
 
 Prints the port it listens on. All of them run in the same server, `bulkhead.web.serving`.
 """
@@ -14,26 +14,27 @@ from pathlib import Path
 
 import uvloop
 from gateway_bare import open_bare
-from gateway_ours import open_gateway
+from gateway_ours import open_site
 from gateway_sqlalchemy import create_app
 
 from bulkhead.http.asgi import App
 from bulkhead.web.serving import serving
 
 
-async def main(name: str, url: str, home: Path) -> None:
+async def main(name: str, url: str, secret: str, home: Path) -> None:
     """Serve until nobody holds the other end of standard input."""
     async with AsyncExitStack() as stack:
         if name == "bare":
-            app: App = await open_bare(url)
+            app: App = await open_bare(url, secret)
         elif name == "sqlalchemy":
-            app = create_app(url)
+            app = create_app(url, secret)
         else:
-            app = await stack.enter_async_context(open_gateway(home))
+            app = await stack.enter_async_context(open_site(home))
         address = await stack.enter_async_context(serving(app))
         print(address.port, flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], sys.argv[2], Path(sys.argv[3])))
+    contestant, database_url, jwt_secret, folder = sys.argv[1:]
+    uvloop.run(main(contestant, database_url, jwt_secret, Path(folder)))

@@ -22,15 +22,16 @@ from http_load import request_bytes
 
 from bulkhead.engine.application import Application
 from bulkhead.engine.connections.admin import administer
-from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.connections.claims import SERVICE, Role
 from bulkhead.engine.drivers.protocol import Login
 from bulkhead.engine.settings import Settings
 from bulkhead.engine.system import System, open_system
 from bulkhead.engine.topology import Database, Table, Topology
+from bulkhead.gateway.keyring import open_keyring
+from bulkhead.gateway.keys import DatabaseKeys, KeyKind
 
 NAME = "shop"
 DATABASE = "orders"
-SECRET = "not-a-secret-but-long-enough-for-a-bench"  # noqa: S105
 POOL_SIZE = 10
 CUSTOMERS = 200
 ORDERS_EACH = 40
@@ -48,6 +49,8 @@ class Customer:
     """One of the orders."""
     session: UUID
     token: str
+    key: str
+    """The publishable key of the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Question:
         """The request as it goes over the wire, with the headers of supabase-js."""
         headers = {
             "accept": "application/json",
-            "apikey": ANON_KEY,
+            "apikey": customer.key,
             "authorization": f"Bearer {customer.token}",
             "user-agent": "node",
             "x-client-info": "supabase-js-node/2.109.0",
@@ -78,15 +81,6 @@ class Question:
         path = (self.rest if dialect else self.own)(customer)
         body = json.dumps(self.body(customer)).encode() if self.body else b""
         return request_bytes(self.method, base + path, headers, body)
-
-
-def sign(claims: dict[str, object]) -> str:
-    """A token as an issuer of this database makes them."""
-    now = int(epoch_s())
-    return jwt.encode({"iat": now, "exp": now + 86_400, **claims}, SECRET, "HS256")
-
-
-ANON_KEY = sign({"role": "anon", "iss": "bench"})
 
 
 @asynccontextmanager
@@ -125,10 +119,19 @@ async def fill(system: System) -> list[Customer]:
     async with administer(system.database(DATABASE)) as connection:
         for table in ("orders", "order_items"):
             await connection.execute(f"vacuum (analyze) public.{table}")
-    return [
-        Customer(user, orders[user], session := UUID(int=user.int ^ 1), _token(user, session))
-        for user in users
-    ]
+    keys = keys_of(system)
+    key = keys.current(KeyKind.PUBLISHABLE, Role.ANON)
+    customers = []
+    for user in users:
+        session = UUID(int=user.int ^ 1)
+        token = jwt.encode(_claims(user, session), keys.jwt_secrets[0], "HS256")
+        customers.append(Customer(user, orders[user], session, token, key))
+    return customers
+
+
+def keys_of(system: System) -> DatabaseKeys:
+    """The API keys of the database, and the secret with which tokens are signed."""
+    return open_keyring(NAME, system.settings).keys(DATABASE)
 
 
 async def socket_url(system: System, login: Login) -> str:
@@ -143,24 +146,25 @@ async def socket_url(system: System, login: Login) -> str:
     return urlunsplit(("postgresql", f"{login_part}@", parts.path, query, ""))
 
 
-def _token(user: UUID, session: UUID) -> str:
+def _claims(user: UUID, session: UUID) -> dict[str, object]:
+    """As in a token of Supabase's Auth."""
     now = int(epoch_s())
-    return sign(
-        {
-            "iss": "http://127.0.0.1:8000/shop/auth/v1",
-            "sub": str(user),
-            "aud": "authenticated",
-            "role": "authenticated",
-            "email": f"{user.hex[:8]}@example.com",
-            "phone": "",
-            "app_metadata": {"provider": "email", "providers": ["email"]},
-            "user_metadata": {"email_verified": True},
-            "aal": "aal1",
-            "amr": [{"method": "password", "timestamp": now}],
-            "session_id": str(session),
-            "is_anonymous": False,
-        }
-    )
+    return {
+        "iss": "http://127.0.0.1:8000/shop/auth/v1",
+        "iat": now,
+        "exp": now + 86_400,
+        "sub": str(user),
+        "aud": "authenticated",
+        "role": "authenticated",
+        "email": f"{user.hex[:8]}@example.com",
+        "phone": "",
+        "app_metadata": {"provider": "email", "providers": ["email"]},
+        "user_metadata": {"email_verified": True},
+        "aal": "aal1",
+        "amr": [{"method": "password", "timestamp": now}],
+        "session_id": str(session),
+        "is_anonymous": False,
+    }
 
 
 COLUMNS = "id,order_number,state,total,created_at"

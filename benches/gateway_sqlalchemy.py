@@ -16,7 +16,7 @@ from uuid import UUID
 import jwt
 from fastapi import Depends, FastAPI, HTTPException, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from gateway_shop import POOL_SIZE, SECRET
+from gateway_shop import POOL_SIZE
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import FetchedValue, ForeignKey, Numeric, func, select, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -133,8 +133,8 @@ class SpentOut(BaseModel):
 bearer = HTTPBearer()
 
 
-def create_app(url: str) -> FastAPI:
-    """The application over the database at `url`."""
+def create_app(url: str, secret: str) -> FastAPI:
+    """The application over the database at `url`, for tokens signed with `secret`."""
     engine = create_async_engine(
         url.replace("postgresql://", "postgresql+asyncpg://"), pool_size=POOL_SIZE, max_overflow=0
     )
@@ -145,7 +145,7 @@ def create_app(url: str) -> FastAPI:
     ) -> AsyncIterator[AsyncSession]:
         try:
             claims = jwt.decode(
-                credentials.credentials, SECRET, ["HS256"], audience="authenticated"
+                credentials.credentials, secret, ["HS256"], audience="authenticated"
             )
         except jwt.InvalidTokenError as error:
             raise HTTPException(401) from error

@@ -74,7 +74,7 @@ async def main() -> None:
     bare = Starlette(routes=[Route("/x", read), Route("/x", write, methods=["POST"])])
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         configure_logs(Settings(log_format="json"), nowhere)
-        layered = add_layers(bare, Settings(), WebOptions(), Metrics())
+        layered = add_layers(bare, (), Settings(), WebOptions(), Metrics())
         for method, headers in (("GET", HEADERS), ("POST", BODY_HEADERS)):
             base_us = await measure(bare, method, headers)
             full_us = await measure(layered, method, headers)
