@@ -15,6 +15,8 @@ from bulkhead.http.heads import HeadLimits
 Headers = Sequence[tuple[bytes, bytes]]
 
 OTHER = "{other}"
+URL_BYTES_MAX = 65_000
+"""A filter may name thousands of ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,5 +61,5 @@ class Service:
     admit: Callable[[Scope], None] = lambda _: None
     """Raises what a request is refused for before it is looked at."""
     refuse: Callable[[BulkheadError, Scope], Refusal] = refuse_plainly
-    limits: HeadLimits = field(default_factory=lambda: HeadLimits(url_bytes_max=65_536))
+    limits: HeadLimits = field(default_factory=lambda: HeadLimits(url_bytes_max=URL_BYTES_MAX))
     body_timeout_s: float = 15.0

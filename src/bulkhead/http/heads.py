@@ -13,6 +13,7 @@ class UrlTooLong(Invalid):
 
     code = "url_too_long"
     status = 414
+    hint = "Ask for less at once, or send what is long in a body."
 
 
 class UrlInvalid(Invalid):
@@ -48,7 +49,7 @@ class HeadLimits:
     """How large a head may be."""
 
     url_bytes_max: int = 8_192
-    """Of path and query together."""
+    """Of path and query together, as they were sent."""
     header_bytes_max: int = 32_768
     """Of all names and values together."""
     headers_max: int = 100
@@ -60,7 +61,7 @@ def verify_head(scope: Scope, limits: HeadLimits) -> None:
         raise MethodUnknown
     path: str = scope["path"]
     query: bytes = scope["query_string"]
-    if len(path) + len(query) > limits.url_bytes_max:
+    if len(scope.get("raw_path") or path) + len(query) > limits.url_bytes_max:
         raise UrlTooLong(bytes_max=limits.url_bytes_max)
     if "\0" in path or b"%00" in query or b"\0" in query:
         raise UrlInvalid(reason="it contains a NUL character")

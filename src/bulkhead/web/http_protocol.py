@@ -15,6 +15,8 @@ from bulkhead.web.joined_writes import JoinedWrites
 HEAD_BYTES_MAX = 102_400
 """Above what any guard lets through, the longest address of a REST API and its headers; what is
 larger is not even kept."""
+URL_BYTES_MAX = 65_535
+"""What the parser of addresses takes, and more than any guard does."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -61,6 +63,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Serve the request."""
         self._forget_head()
+        # What is cut off is still too long for every guard, each of which says so in its own way.
+        self.url = self.url[:URL_BYTES_MAX]
         super().on_headers_complete()
 
     def _expect_head(self) -> None:
