@@ -6,50 +6,65 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bulkhead.capabilities.identity.codes.service import delete_codes, prune_codes
+from bulkhead.capabilities.identity.address_change import (
+    finish_email_change,
+    finish_phone_change,
+)
+from bulkhead.capabilities.identity.addresses import check_enabled
+from bulkhead.capabilities.identity.codes.service import prune_codes
 from bulkhead.capabilities.identity.errors import (
     EmailTaken,
-    InvalidCredentials,
-    PasswordUnchanged,
+    PhoneTaken,
     UserBanned,
     UserExists,
     UserNotFound,
 )
-from bulkhead.capabilities.identity.letters import send_email_change
+from bulkhead.capabilities.identity.factors.service import check_level, prune_factors
+from bulkhead.capabilities.identity.flows.service import begin_flow, prune_flows
+from bulkhead.capabilities.identity.letters import (
+    Destination,
+    needs_both,
+    send_email_change,
+    send_text_message,
+)
 from bulkhead.capabilities.identity.limits.service import prune as prune_limits
 from bulkhead.capabilities.identity.mail.service import prune_mail
 from bulkhead.capabilities.identity.model import (
+    Challenge,
+    Channel,
     Client,
     CodeKind,
-    SessionId,
-    SignOutScope,
+    Method,
     Tokens,
     UserId,
     UserRow,
+    is_phone,
+)
+from bulkhead.capabilities.identity.password_change import (
+    PasswordWish,
+    prepare_password,
+    set_password,
 )
 from bulkhead.capabilities.identity.passwords import check_password
-from bulkhead.capabilities.identity.sessions.service import (
-    check_session,
-    end_sessions,
-    prune_sessions,
-)
+from bulkhead.capabilities.identity.sessions.service import check_session, prune_sessions
 from bulkhead.capabilities.identity.users.service import (
     QUERIES as USERS,
 )
 from bulkhead.capabilities.identity.users.service import (
     check_metadata,
-    find_password_hash,
+    find_user_by_address,
     find_user_by_email,
     get_user,
     insert_user,
-    lock_credentials,
     lock_user,
     merge_user_metadata,
     parse_email,
+    parse_phone,
     prune_audit_log,
     write_audit_entry,
 )
 from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.errors import Invalid
 
 if TYPE_CHECKING:
     from bulkhead.capabilities.identity.identity import Identity
@@ -62,12 +77,18 @@ class UserChange:
     """What a user wants to change; None leaves it as it is."""
 
     email: str | None = None
+    phone: str | None = None
     password: str | None = field(default=None, repr=False)
     current_password: str | None = field(default=None, repr=False)
     """Checked where it is given."""
+    nonce: str | None = field(default=None, repr=False)
+    """A code of `/reauthenticate`."""
     data: Mapping[str, Any] | None = None
     """Keys of `user_metadata` to set, or to delete where they are None."""
     redirect_to: str | None = None
+    challenge: Challenge | None = None
+    channel: Channel = Channel.SMS
+    """How the code for a number is sent."""
 
 
 async def get_current_user(identity: Identity, claims: Claims) -> UserRow:
@@ -82,27 +103,38 @@ async def update_current_user(
 ) -> UserRow:
     """Change the user of `claims`.
 
-    A new address counts once it is confirmed, by a mail to it and one to the present address. A
-    new password signs out everywhere else. Raises what `get_current_user` raises, EmailInvalid,
-    EmailTaken, MailRateLimited, PasswordWeak, PasswordTooLong, PasswordUnchanged, Invalid,
-    InvalidCredentials for a wrong current password.
+    A new address counts once it is confirmed, by a mail to it and one to the present address; a
+    number by a message to it. A new password signs out everywhere else, and voids what was sent
+    before. Raises what `get_current_user` and `prepare_password` raise, EmailInvalid,
+    PhoneInvalid, EmailDisabled, PhoneDisabled, EmailTaken, PhoneTaken, RateLimited and its kinds,
+    SecondFactorRequired, InvalidCredentials when the password was changed meanwhile, and Invalid.
     """
-    user = await get_current_user(identity, claims)
-    email = parse_email(change.email) if change.email else user.email
-    data = check_metadata(change.data, identity.settings)
-    password = await _prepare_password(identity, user, change)
-    if email != user.email:
-        await _limit_email_change(identity, user, email)
-    async with identity.users.transaction(SERVICE) as tx:
-        await lock_user(tx, user.id)
+    await identity.limit_client(identity.settings.limits.change_user, client)
+    async with identity.users.transaction(SERVICE, read_only=True) as tx:
         user_id, session_id = await check_session(tx, claims)
+        user = await _get_active(tx, user_id)
+        wanted = _parse_addresses(user, change)
+        if change.password is not None or wanted:
+            await check_level(tx, user_id, session_id)
+    data = check_metadata(change.data, identity.settings)
+    if change.password is not None and user.is_anonymous and not (change.email or change.phone):
+        raise Invalid(
+            reason="Updating password of an anonymous user without an email or phone is not allowed"
+        )
+    await _check_addresses(identity, user, wanted)
+    password = None
+    if change.password is not None:
+        wish = PasswordWish(change.password, change.current_password, change.nonce)
+        password = await prepare_password(identity, user, session_id, wish)
+    async with identity.users.transaction(SERVICE) as tx:
+        await lock_user(tx, user_id)
+        await check_session(tx, claims)
         if password is not None:
-            await _set_password(tx, user, session_id, password, client)
+            await set_password(tx, user, session_id, password, client)
         if data:
             await merge_user_metadata(tx, user_id, data, identity.settings)
-        if email != user.email:
-            await send_email_change(tx, identity, user, email, change.redirect_to)
-        await write_audit_entry(tx, "user_modified", user, client, "user")
+        await _change_addresses(tx, identity, user, change, client)
+        await write_audit_entry(tx, "user_modified", user, client)
         return await get_user(tx, user_id)
 
 
@@ -136,7 +168,7 @@ async def create_user(
         for hook in (identity.on_signed_up, identity.on_confirmed if confirmed else None):
             if hook is not None:
                 await hook(tx, user)
-        await write_audit_entry(tx, "user_signedup", user, Client(), "team", provider="email")
+        await write_audit_entry(tx, "user_signedup", user, Client(), provider="email")
         return user
 
 
@@ -150,10 +182,12 @@ async def sign_in_as(identity: Identity, email: str) -> Tokens:
 
 
 async def tidy(identity: Identity) -> None:
-    """Forget what is over: sessions, codes, mails, full buckets, old audit entries. Repeatable."""
+    """Forget what is over: sessions, codes, factors, mails, full buckets, old audit entries. Repeatable."""
     async with identity.users.transaction(SERVICE) as tx:
         await prune_sessions(tx, identity.settings)
         await prune_codes(tx, identity.settings)
+        await prune_flows(tx)
+        await prune_factors(tx, identity.settings)
         await prune_mail(tx)
         await prune_limits(tx)
         await prune_audit_log(tx)
@@ -168,44 +202,61 @@ async def _get_active(tx: Transaction, user_id: UserId) -> UserRow:
     return user
 
 
-async def _prepare_password(
-    identity: Identity, user: UserRow, change: UserChange
-) -> tuple[str | None, str] | None:
-    """The hash that the password must still have, and the new one; None to leave it."""
-    if change.password is None:
-        return None
-    check_password(change.password, identity.settings)
-    async with identity.users.transaction(SERVICE, read_only=True) as tx:
-        former = await find_password_hash(tx, user.id)
-    if change.current_password is not None and not await identity.passwords.verify(
-        change.current_password, former
-    ):
-        raise InvalidCredentials
-    if await identity.passwords.verify(change.password, former):
-        raise PasswordUnchanged(reason="choose another one")
-    return former, await identity.passwords.hash(change.password)
+def _parse_addresses(user: UserRow, change: UserChange) -> dict[Channel, str]:
+    """The address and the number that `user` does not have yet, by how they are reached."""
+    wanted = {}
+    if change.email and (email := parse_email(change.email)) != user.email:
+        wanted[Channel.EMAIL] = email
+    if change.phone and (phone := parse_phone(change.phone)) != user.phone:
+        wanted[change.channel] = phone
+    return wanted
 
 
-async def _set_password(
-    tx: Transaction,
-    user: UserRow,
-    session_id: SessionId,
-    password: tuple[str | None, str],
-    client: Client,
+async def _check_addresses(
+    identity: Identity, user: UserRow, wanted: Mapping[Channel, str]
 ) -> None:
-    former, password_hash = password
-    if former is not None and not await lock_credentials(tx, user.id, former):
-        raise InvalidCredentials
-    await tx.execute(USERS.set_password, user.id, password_hash)
-    await end_sessions(tx, user.id, session_id, SignOutScope.OTHERS)
-    await delete_codes(tx, user.id, (CodeKind.RECOVERY,))
-    await write_audit_entry(tx, "user_updated_password", user, client, "user")
+    """Whether they can be asked for, and count the messages about them; each for itself."""
+    for channel, address in wanted.items():
+        check_enabled(identity.settings, channel, "logins")
+        async with identity.users.transaction(SERVICE, read_only=True) as tx:
+            if await find_user_by_address(tx, address) is not None:
+                taken = EmailTaken if channel is Channel.EMAIL else PhoneTaken
+                raise taken(reason="another user has it")
+    for channel, address in wanted.items():
+        if not _is_at_once(identity, user, address):
+            await identity.limit_message(address)
+        if channel is Channel.EMAIL and needs_both(identity, user):
+            await identity.limit_mail(user.email)
 
 
-async def _limit_email_change(identity: Identity, user: UserRow, email: str) -> None:
-    async with identity.users.transaction(SERVICE, read_only=True) as tx:
-        if await find_user_by_email(tx, email) is not None:
-            raise EmailTaken(reason="another user has it")
-    await identity.limit_mail(email)
-    if user.email and not identity.autoconfirm:
-        await identity.limit_mail(user.email)
+async def _change_addresses(
+    tx: Transaction, identity: Identity, user: UserRow, change: UserChange, client: Client
+) -> None:
+    for channel, address in _parse_addresses(user, change).items():
+        at_once = _is_at_once(identity, user, address)
+        match channel:
+            case Channel.EMAIL if at_once:
+                await tx.execute(USERS.begin_email_change, user.id, address)
+                await finish_email_change(tx, identity, user, client)
+            case Channel.EMAIL:
+                flow = await begin_flow(tx, user.id, change.challenge, Method.EMAIL_CHANGE)
+                destination = Destination(change.redirect_to, flow)
+                await send_email_change(tx, identity, user, address, destination)
+            case _ if at_once:
+                await tx.execute(USERS.begin_phone_change, user.id, address)
+                await finish_phone_change(tx, identity, user, client)
+            case _:
+                await send_text_message(
+                    tx, identity, user.id, address, CodeKind.PHONE_CHANGE, channel
+                )
+
+
+def _is_at_once(identity: Identity, user: UserRow, address: str) -> bool:
+    """Whether an address becomes the user's without being shown to be.
+
+    Where addresses count as confirmed, adding one to an anonymous user is like signing up; who has
+    one already shows that the other one is theirs, too.
+    """
+    if not identity.confirms(address):
+        return False
+    return user.is_anonymous or is_phone(address)

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bulkhead.capabilities.identity.errors import MailRateLimited, RateLimited
+from bulkhead.capabilities.identity.errors import (
+    MailRateLimited,
+    RateLimited,
+    SmsRateLimited,
+)
+from bulkhead.capabilities.identity.hooks.service import customize_claims
 from bulkhead.capabilities.identity.limits.service import network_of, take
-from bulkhead.capabilities.identity.mail.carrier import carrier_for
+from bulkhead.capabilities.identity.mail.carrier import Carrier, LocalInbox, carrier_for
 from bulkhead.capabilities.identity.mail.delivery import Mailer
-from bulkhead.capabilities.identity.model import Client, Method, Tokens, UserRow
+from bulkhead.capabilities.identity.model import (
+    Client,
+    Method,
+    Session,
+    Tokens,
+    UserRow,
+    is_phone,
+)
 from bulkhead.capabilities.identity.passwords import Passwords
 from bulkhead.capabilities.identity.sessions.service import open_session
 from bulkhead.capabilities.identity.settings import IdentitySettings, Limit
@@ -49,8 +61,8 @@ class Identity:
     on_signed_up: Hook | None = None
     """Called in the transaction that creates a user."""
     on_confirmed: Hook | None = None
-    """Called in the transaction in which a user's first address turns out to be theirs; with
-    `autoconfirm` that is the one above."""
+    """Called in the transaction in which a user's first address or number turns out to be theirs;
+    with `autoconfirm` that is the one above."""
 
     @property
     def issuer(self) -> str:
@@ -70,6 +82,10 @@ class Identity:
         """
         return self.tokens.verify(token)
 
+    def confirms(self, address: str) -> bool:
+        """Whether an address of this kind counts as confirmed at once."""
+        return self.settings.phone_autoconfirm if is_phone(address) else self.autoconfirm
+
     async def issue_token(
         self,
         tx: Transaction,
@@ -77,15 +93,29 @@ class Identity:
         *,
         method: Method = Method.PASSWORD,
         client: Client = Client(),  # noqa: B008
+        provider: str = "email",
     ) -> Tokens:
-        """Sign `user` in, in a new session."""
+        """Sign `user` in, in a new session; `provider` goes into the audit log."""
         session = await open_session(tx, user.id, method, client)
-        await write_audit_entry(tx, "login", user, client, provider="email")
-        user = await get_user(tx, user.id)
-        access_token, expires_at = self.tokens.sign(user, session)
-        return Tokens(
-            access_token, session.refresh_token, expires_at, self.tokens.ttl_s, user, session.id
-        )
+        await write_audit_entry(tx, "login", user, client, provider=provider)
+        return await self.render_tokens(tx, await get_user(tx, user.id), session, method, client)
+
+    async def render_tokens(
+        self, tx: Transaction, user: UserRow, session: Session, method: Method, client: Client
+    ) -> Tokens:
+        """The tokens of a session, in which the application may have a say.
+
+        Raises HookRefused, HookInvalid.
+        """
+        claims: Mapping[str, Any] = self.tokens.claims_of(user, session)
+        if self.settings.access_token_hook is not None:
+            claims = await customize_claims(
+                tx, self.settings.access_token_hook, claims, method, client
+            )
+        access_token = self.tokens.encode(claims)
+        expires_at = int(claims["exp"])
+        expires_in = expires_at - int(claims["iat"])
+        return Tokens(access_token, session.refresh_token, expires_at, expires_in, user, session.id)
 
     async def limit_client(self, limit: Limit, client: Client) -> None:
         """Count a request against what `limit` allows one client; raises RateLimited."""
@@ -97,6 +127,18 @@ class Identity:
         """Count a request against `limit`, whatever becomes of it; raises `refusal`."""
         async with self.users.transaction(SERVICE) as tx:
             await take(tx, limit, subject, refusal)
+
+    async def limit_message(self, address: str) -> None:
+        """Count a message to an address or a number, whether or not it has an account.
+
+        Raises MailRateLimited or SmsRateLimited.
+        """
+        limits = self.settings.limits
+        if not is_phone(address):
+            await self.limit_mail(address)
+            return
+        await self.limit_subject(limits.sms, address, SmsRateLimited)
+        await self.limit_subject(limits.sms_daily, address, SmsRateLimited)
 
     async def limit_mail(self, email: str) -> None:
         """Count a mail to `email`, whether or not anybody there has an account.
@@ -116,10 +158,12 @@ def open_identity(  # noqa: PLR0913
     identity_settings: IdentitySettings | None = None,
     on_signed_up: Hook | None = None,
     on_confirmed: Hook | None = None,
+    messenger: Carrier | None = None,
 ) -> Identity:
     """Put the identity of `application` together over its database `users`.
 
-    Its signing keys are in `keys/<application>.json` of `settings.home`, made at the first need.
+    `messenger` carries text messages; without one they stay in the local inbox. The signing keys
+    are in `keys/<application>.json` of `settings.home`, made at the first need.
     """
     own = identity_settings or IdentitySettings()
     issuer = f"{settings.origin}/{application}/auth/v1"
@@ -132,9 +176,13 @@ def open_identity(  # noqa: PLR0913
         settings=own,
         autoconfirm=settings.autoconfirm,
         trusted_proxies=settings.trusted_proxies,
-        tokens=AccessTokens(keyring, issuer, own.token_ttl_s),
+        tokens=AccessTokens(keyring, issuer, own.token_ttl_s, own.audiences),
         passwords=Passwords(own.password_cost, parallel=max(2, (os.cpu_count() or 2) // 2)),
-        mailer=Mailer(users, carrier_for(settings.smtp)),
+        mailer=Mailer(
+            users,
+            carrier_for(settings.smtp),
+            (messenger or LocalInbox()) if own.phone_enabled else None,
+        ),
         on_signed_up=on_signed_up,
         on_confirmed=on_confirmed,
     )

@@ -56,10 +56,11 @@ class InboxClosed(Forbidden):
 def inbox_routes(identity: Identity) -> APIRouter:
     """`/inbox`: a page, or JSON for whoever accepts it; `?to=` picks a recipient.
 
-    Nothing where a mail server is configured.
+    Nothing where mail and text messages are carried elsewhere.
     """
     router = APIRouter(tags=["inbox"])
-    if not identity.mailer.carrier.keeps_mail:
+    kept = identity.mailer.kept
+    if not kept:
         return router
 
     async def show_inbox(request: Request) -> Response:
@@ -68,7 +69,8 @@ def inbox_routes(identity: Identity) -> APIRouter:
             return JSONResponse(InboxClosed().to_json(), InboxClosed.status)
         recipient = request.query_params.get("to")
         async with identity.users.transaction(SERVICE, read_only=True) as tx:
-            mails = await list_mail(tx, recipient.lower() if recipient else None)
+            wanted = recipient.strip(" +").lower() if recipient else None
+            mails = await list_mail(tx, wanted, channels=kept)
         if "application/json" in request.headers.get("accept", ""):
             return JSONResponse({"mails": [to_json(mail) for mail in mails]}, headers=_headers())
         return HTMLResponse(render_inbox(identity.title, mails), headers=_headers())
@@ -81,6 +83,7 @@ def to_json(mail: QueuedMail) -> dict[str, Any]:
     """A mail as a value."""
     return {
         "id": str(mail.id),
+        "channel": mail.letter.channel.value,
         "to": mail.letter.recipient,
         "subject": mail.letter.subject,
         "text": mail.letter.text,
@@ -120,7 +123,7 @@ def is_local(request: Request, origin: str) -> bool:
 def _render_mail(mail: QueuedMail) -> str:
     letter = mail.letter
     return (
-        f"<article><h2>{escape(letter.subject)}</h2>"
+        f"<article><h2>{escape(letter.subject or 'Text message')}</h2>"
         f'<p class="meta">To {escape(letter.recipient)} &middot; '
         f'<time datetime="{render_instant(mail.created_at)}">'
         f"{mail.created_at:%Y-%m-%d %H:%M:%S} UTC</time></p>"

@@ -18,6 +18,7 @@ from bulkhead.capabilities.identity.factors.model import (
     AnonymousRefused,
     Challenge,
     EnrolledFactor,
+    EnrolmentInvalid,
     Factor,
     FactorCodeWrong,
     FactorSecret,
@@ -28,7 +29,7 @@ from bulkhead.capabilities.identity.factors.model import (
 )
 from bulkhead.capabilities.identity.factors.totp import create_secret, find_step, render_uri
 from bulkhead.capabilities.identity.limits.service import refill
-from bulkhead.capabilities.identity.model import Client, SessionId, Tokens, UserRow
+from bulkhead.capabilities.identity.model import Client, Method, SessionId, Tokens, UserRow
 from bulkhead.capabilities.identity.sessions.service import check_session
 from bulkhead.capabilities.identity.users.service import (
     get_active_user,
@@ -37,7 +38,6 @@ from bulkhead.capabilities.identity.users.service import (
 )
 from bulkhead.engine.clock import now
 from bulkhead.engine.connections.claims import SERVICE
-from bulkhead.engine.errors import Invalid
 
 if TYPE_CHECKING:
     from bulkhead.capabilities.identity.identity import Identity
@@ -63,7 +63,7 @@ async def enroll_factor(
 ) -> EnrolledFactor:
     """Add an authenticator to the user of `claims`, which counts once a code was verified.
 
-    Raises Invalid, FactorTypeDisabled, FactorNameTaken, FactorsTooMany, AnonymousRefused,
+    Raises EnrolmentInvalid, FactorTypeDisabled, FactorNameTaken, FactorsTooMany, AnonymousRefused,
     EnrolmentNeedsSecondFactor, SessionNotFound, UserBanned.
     """
     _check_enrolment(identity, wanted)
@@ -73,9 +73,7 @@ async def enroll_factor(
         name = wanted.friendly_name
         await factors.check_enrolment(tx, user.id, session, name, identity.settings)
         factor = await factors.insert_factor(tx, user.id, name, secret)
-        await write_audit_entry(
-            tx, "factor_in_progress", user, client, "factor", factor_id=str(factor)
-        )
+        await write_audit_entry(tx, "factor_in_progress", user, client, factor_id=str(factor))
     issuer = wanted.issuer or urlsplit(identity.site_url).netloc
     account = user.email or user.phone or str(user.id)
     return EnrolledFactor(factor, name, secret, render_uri(issuer, account, secret))
@@ -100,7 +98,6 @@ async def challenge_factor(
             "challenge_created",
             user,
             client,
-            "factor",
             factor_id=factor.id,
             factor_status=factor.status,
         )
@@ -137,12 +134,13 @@ async def verify_factor(
                 "verification_attempted",
                 user,
                 client,
-                "factor",
                 factor_id=found.factor.id,
                 challenge_id=str(challenge_id),
                 factor_type=found.factor.factor_type,
             )
-            return await _raise_session(tx, identity, user, session, found.factor)
+            raised = await factors.raise_session(tx, user.id, session, found.factor)
+            user = await get_active_user(tx, user.id)
+            return await identity.render_tokens(tx, user, raised, Method.TOTP, client)
         await factors.count_failure(tx, challenge_id)
     # Raised out here, because the failed attempt has to be committed.
     raise FactorCodeWrong
@@ -168,7 +166,6 @@ async def unenroll_factor(
             "factor_unenrolled",
             user,
             client,
-            "factor",
             factor_id=factor.id,
             factor_status=factor.status,
             session_id=str(session),
@@ -187,17 +184,6 @@ async def _lock_member(tx: Transaction, claims: Claims) -> tuple[UserRow, Sessio
     return user, session
 
 
-async def _raise_session(
-    tx: Transaction, identity: Identity, user: UserRow, session: SessionId, factor: Factor
-) -> Tokens:
-    raised = await factors.raise_session(tx, user.id, session, factor)
-    user = await get_active_user(tx, user.id)
-    access_token, expires_at = identity.tokens.sign(user, raised)
-    return Tokens(
-        access_token, raised.refresh_token, expires_at, identity.tokens.ttl_s, user, session
-    )
-
-
 def _find_step(found: FactorSecret, code: str) -> int | None:
     return find_step(found.secret, code, now().timestamp(), found.last_used_step)
 
@@ -206,11 +192,11 @@ def _check_enrolment(identity: Identity, wanted: Enrolment) -> None:
     try:
         kind = FactorType(wanted.factor_type)
     except ValueError:
-        raise Invalid(reason="factor_type needs to be totp, phone, or webauthn") from None
+        raise EnrolmentInvalid(reason="factor_type needs to be totp, phone, or webauthn") from None
     if kind is not FactorType.TOTP or not identity.settings.totp_enabled:
         raise FactorTypeDisabled(name=kind.value, label=kind.label)
     if len(wanted.friendly_name) > NAME_LENGTH_MAX or len(wanted.issuer) > ISSUER_LENGTH_MAX:
-        raise Invalid(reason="friendly_name or issuer is too long")
+        raise EnrolmentInvalid(reason="friendly_name or issuer is too long")
 
 
 def _check_usable(identity: Identity, factor: Factor) -> None:

@@ -34,7 +34,9 @@ class Limits:
     verify: Limit = Limit("verify", 30, 300.0)
     request_mail: Limit = Limit("request_mail", 30, 300.0)
     factor: Limit = Limit("factor", 30, 300.0)
-    """The six above count for each client address."""
+    anonymous: Limit = Limit("anonymous", 30, 3600.0)
+    change_user: Limit = Limit("change_user", 30, 300.0)
+    """The eight above count for each client address."""
     factor_attempts: Limit = Limit("factor_attempts", 10, 900.0)
     """For each user: codes of second factors; a right one clears it."""
     password_failures: Limit = Limit("password_failures", 100, 3600.0)

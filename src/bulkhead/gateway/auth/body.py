@@ -31,6 +31,13 @@ class Body:
         """A string, None where there is none or an empty one."""
         return self.text(name) or None
 
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """A boolean, `default` where there is none; raises BodyInvalid for anything else."""
+        value = self.values.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise BodyInvalid(reason=f"{name} must be true or false")
+        return default if value is None else value
+
     def mapping(self, name: str) -> Mapping[str, Any] | None:
         """An object, or None; raises BodyInvalid for anything else."""
         value = self.values.get(name)

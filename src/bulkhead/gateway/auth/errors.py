@@ -1,6 +1,6 @@
 """What the API refuses before any use case runs."""
 
-from bulkhead.engine.errors import Forbidden, Invalid, NotFound
+from bulkhead.engine.errors import BulkheadError, Forbidden, Invalid, NotFound
 
 
 class PathUnknown(NotFound):
@@ -19,7 +19,7 @@ class MethodUnsupported(Invalid):
 class BodyTooLarge(Invalid):
     """The body is larger than {size_bytes_max} bytes."""
 
-    code = "request_body_too_large"
+    code = "request_entity_too_large"
     status = 413
 
 
@@ -49,7 +49,39 @@ class GrantUnsupported(RequestInvalid):
     code = "unsupported_grant_type"
 
 
+class GrantDisabled(BulkheadError):
+    """Tokens of others are not exchanged for ours here ({grant})."""
+
+    code = "provider_disabled"
+    status = 422
+
+
+class ProviderDisabled(BulkheadError):
+    """Nobody signs in here through another site ({provider})."""
+
+    code = "oauth_provider_not_supported"
+    status = 400
+
+
+class SsoDisabled(NotFound):
+    """Nobody signs in here through an organisation."""
+
+    code = "saml_provider_disabled"
+
+
+class PasskeysDisabled(NotFound):
+    """Nobody signs in here with a passkey."""
+
+    code = "passkey_disabled"
+
+
 class AdminOnly(Forbidden):
     """Only the application may change this."""
 
     code = "not_admin"
+
+
+class NotAdministrator(Forbidden):
+    """Only the application itself may do this, with its service key."""
+
+    code = "not_administrator"

@@ -1,18 +1,29 @@
 """Where a link in a mail leads: to a page of the application, with what it needs to know."""
 
 from collections.abc import Mapping
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from bulkhead.capabilities.identity.model import Tokens
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.gateway.auth.wire import ErrorAnswer
 
 
-def render_redirect(target: str, values: Mapping[str, str]) -> str:
-    """The address that hands `values` to a page in the fragment, which no server gets to see."""
+def render_redirect(target: str, values: Mapping[str, str], *, in_query: bool = False) -> str:
+    """The address that hands `values` to a page in the fragment, which no server gets to see.
+
+    `in_query` hands them to its server, too, which waits for the end of a sign-in.
+    """
     parts = urlsplit(target)
+    query = _with(parts.query, values) if in_query else parts.query
     fragment = urlencode(dict(sorted({**values, "sb": ""}.items())))
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, parts.query, fragment))
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, query, fragment))
+
+
+def render_code_redirect(target: str, code: str) -> str:
+    """The address that hands the code of a sign-in to the client that began it."""
+    parts = urlsplit(target)
+    query = _with(parts.query, {"code": code})
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, query, parts.fragment))
 
 
 def redirect_values(tokens: Tokens, type_: str) -> dict[str, str]:
@@ -36,3 +47,8 @@ def redirect_error_values(answer: ErrorAnswer) -> dict[str, str]:
         "error_code": answer.code,
         "error_description": answer.message,
     }
+
+
+def _with(query: str, values: Mapping[str, str]) -> str:
+    kept = [(k, v) for k, v in parse_qsl(query, keep_blank_values=True) if k not in values]
+    return urlencode(sorted([*kept, *values.items()]))

@@ -11,38 +11,62 @@ from types import MappingProxyType
 from typing import Any
 
 from bulkhead.capabilities.identity.errors import (
+    AnonymousDisabled,
     CodeInvalid,
+    CodeSignUpDisabled,
+    CurrentPasswordNeeded,
+    CurrentPasswordWrong,
+    EmailDisabled,
     EmailInvalid,
     EmailNotConfirmed,
     EmailTaken,
+    FlowExpired,
+    FlowNotFound,
+    HookInvalid,
+    HookRefused,
+    IdentityNotFound,
     InvalidCredentials,
+    LastIdentity,
+    LinkingDisabled,
     MailRateLimited,
     PasswordsOverloaded,
     PasswordTooLong,
     PasswordUnchanged,
     PasswordWeak,
+    PhoneDisabled,
+    PhoneInvalid,
+    PhoneNotConfirmed,
+    PhoneTaken,
     RateLimited,
+    ReauthenticationInvalid,
+    ReauthenticationNeeded,
     RefreshTokenNotFound,
     RefreshTokenReused,
     SessionExpired,
     SessionNotFound,
     SignUpDisabled,
+    SmsRateLimited,
     TokenInvalid,
     UserBanned,
     UserExists,
     UserNotFound,
+    VerifierWrong,
 )
 from bulkhead.engine.errors import BulkheadError, Invalid, Unauthenticated
 from bulkhead.gateway.auth.errors import (
     AdminOnly,
     BodyInvalid,
     BodyTooLarge,
+    GrantDisabled,
     GrantUnsupported,
     MethodUnsupported,
     NameInvalid,
+    PasskeysDisabled,
+    ProviderDisabled,
     RequestInvalid,
+    SsoDisabled,
 )
-from bulkhead.gateway.auth.wording import FACTOR_WORDINGS, Wording
+from bulkhead.gateway.auth.wording import ADMIN_WORDINGS, FACTOR_WORDINGS, Wording
 
 API_VERSION_HEADER = "x-supabase-api-version"
 API_VERSION = "2024-01-01"
@@ -50,6 +74,7 @@ API_VERSION = "2024-01-01"
 
 WORDINGS: Mapping[type[BulkheadError], Wording] = MappingProxyType(
     {
+        **ADMIN_WORDINGS,
         **FACTOR_WORDINGS,
         AdminOnly: Wording("Updating app_metadata requires admin privileges"),
         BodyTooLarge: Wording("Request body too large"),
@@ -59,7 +84,7 @@ WORDINGS: Mapping[type[BulkheadError], Wording] = MappingProxyType(
         EmailNotConfirmed: Wording("Email not confirmed"),
         EmailTaken: Wording("A user with this email address has already been registered"),
         GrantUnsupported: Wording("unsupported_grant_type", code="invalid_credentials"),
-        Invalid: Wording(code="validation_failed"),
+        Invalid: Wording("{reason}", code="validation_failed"),
         InvalidCredentials: Wording("Invalid login credentials"),
         MethodUnsupported: Wording("Method Not Allowed"),
         MailRateLimited: Wording(
@@ -76,13 +101,43 @@ WORDINGS: Mapping[type[BulkheadError], Wording] = MappingProxyType(
         RefreshTokenNotFound: Wording("Invalid Refresh Token: Refresh Token Not Found"),
         RefreshTokenReused: Wording("Invalid Refresh Token: Already Used"),
         RequestInvalid: Wording("{reason}"),
-        SessionExpired: Wording("Invalid Refresh Token: Session Expired"),
+        SessionExpired: Wording("Invalid Refresh Token: Session Expired{why}"),
         SessionNotFound: Wording("Session from session_id claim in JWT does not exist", status=403),
         SignUpDisabled: Wording("Signups not allowed for this instance"),
         TokenInvalid: Wording("invalid JWT: {reason}", status=403),
         Unauthenticated: Wording(
             "This endpoint requires a valid Bearer token", code="no_authorization"
         ),
+        AnonymousDisabled: Wording("Anonymous sign-ins are disabled"),
+        CodeSignUpDisabled: Wording("Signups not allowed for otp"),
+        CurrentPasswordNeeded: Wording("Current password required when setting new password."),
+        CurrentPasswordWrong: Wording("Current password required when setting new password."),
+        EmailDisabled: Wording("Email {what} are disabled"),
+        FlowExpired: Wording("invalid flow state, flow state has expired"),
+        FlowNotFound: Wording("invalid flow state, no valid flow state found"),
+        GrantDisabled: Wording("Provider is not enabled"),
+        HookInvalid: Wording("Error running hook", code="unexpected_failure"),
+        HookRefused: Wording("{reason}", code="unknown"),
+        IdentityNotFound: Wording("Identity doesn't exist"),
+        LastIdentity: Wording("User must have at least 1 identity after unlinking"),
+        LinkingDisabled: Wording("Manual linking is disabled"),
+        PasskeysDisabled: Wording("Passkeys are disabled"),
+        PhoneDisabled: Wording("Phone {what} are disabled"),
+        PhoneInvalid: Wording(
+            "Invalid phone number format (E.164 required)", code="validation_failed"
+        ),
+        PhoneNotConfirmed: Wording("Phone not confirmed"),
+        PhoneTaken: Wording("A user with this phone number has already been registered"),
+        ProviderDisabled: Wording(
+            "Unsupported provider: provider is not enabled", code="validation_failed"
+        ),
+        ReauthenticationInvalid: Wording("Nonce has expired or is invalid"),
+        ReauthenticationNeeded: Wording("Password update requires reauthentication"),
+        SmsRateLimited: Wording(
+            "For security purposes, you can only request this after {retry_after_s} seconds."
+        ),
+        SsoDisabled: Wording("SAML 2.0 is disabled"),
+        VerifierWrong: Wording("code challenge does not match previously saved code verifier"),
         UserBanned: Wording("User is banned"),
         UserExists: Wording("User already registered"),
         UserNotFound: Wording("User from sub claim in JWT does not exist", status=403),
@@ -113,12 +168,14 @@ def render_error(
     wording = _wording(error)
     failed = error.status >= BulkheadError.status and wording == Wording()
     status = wording.status or error.status
-    if grant and status in _REFUSALS:
+    if isinstance(error, HookRefused):
+        status = error.http_status
+    if grant and status in _REFUSALS and not isinstance(error, FlowNotFound):
         status = BodyInvalid.status
     code = "unexpected_failure" if failed else wording.code or error.code
     code = code.format_map(error.details)
     text = _FAILURE.text if failed else wording.text
-    message = text.format_map(error.details) if text is not None else error.message
+    message = error.message if text is None else _fill(text, error)
     headers = {"x-sb-error-code": code}
     versioned = is_versioned(api_version)
     if versioned:
@@ -151,3 +208,10 @@ def _wording(error: BulkheadError) -> Wording:
         if kind in WORDINGS:
             return WORDINGS[kind]
     return Wording()
+
+
+def _fill(text: str, error: BulkheadError) -> str:
+    try:
+        return text.format_map(error.details)
+    except KeyError:
+        return error.message

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from bulkhead.capabilities.identity.administration import UserUnknown
 from bulkhead.capabilities.identity.factors.model import (
     AnonymousRefused,
     ChallengeExpired,
     ChallengeNotFound,
     ChallengeUsed,
+    EnrolmentInvalid,
     EnrolmentNeedsSecondFactor,
     FactorCodeWrong,
     FactorNameTaken,
@@ -19,7 +21,10 @@ from bulkhead.capabilities.identity.factors.model import (
     RemovalNeedsSecondFactor,
     SecondFactorRequired,
 )
+from bulkhead.capabilities.identity.invitations import AddressUnknown
+from bulkhead.capabilities.identity.password_hashes import PasswordHashInvalid
 from bulkhead.engine.errors import BulkheadError
+from bulkhead.gateway.auth.errors import NotAdministrator
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ FACTOR_WORDINGS: Mapping[type[BulkheadError], Wording] = MappingProxyType(
             "MFA factor with the provided challenge ID not found", code="mfa_factor_not_found"
         ),
         ChallengeUsed: Wording("Challenge and verify IP addresses mismatch."),
+        EnrolmentInvalid: Wording("{reason}", code="validation_failed"),
         EnrolmentNeedsSecondFactor: Wording(
             "AAL2 required to enroll a new factor", code="insufficient_aal"
         ),
@@ -68,5 +74,13 @@ FACTOR_WORDINGS: Mapping[type[BulkheadError], Wording] = MappingProxyType(
         SecondFactorRequired: Wording(
             "AAL2 session is required to update email or password when MFA is enabled."
         ),
+    }
+)
+ADMIN_WORDINGS: Mapping[type[BulkheadError], Wording] = MappingProxyType(
+    {
+        AddressUnknown: Wording("User with this email not found", code="user_not_found"),
+        NotAdministrator: Wording("User not allowed", code="not_admin"),
+        PasswordHashInvalid: Wording("Invalid password hash", code="validation_failed"),
+        UserUnknown: Wording("User not found", code="user_not_found"),
     }
 )

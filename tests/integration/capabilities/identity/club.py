@@ -29,6 +29,7 @@ from bulkhead.engine.settings import Settings
 from bulkhead.engine.system import System
 from bulkhead.engine.topology import Database, Table, Topology
 from bulkhead.gateway.auth import auth_app
+from bulkhead.gateway.auth.call import Authenticate
 
 CLUB = Application(
     name="club",
@@ -46,7 +47,8 @@ GENEROUS = Limits(
     **{
         name: Limit(name, PLENTY, 1.0)
         for name in (
-            *("sign_up", "sign_in", "refresh", "verify", "request_mail"),
+            *("sign_up", "sign_in", "refresh", "verify", "request_mail", "anonymous"),
+            *("change_user", "sms", "sms_daily"),
             *("password_failures", "mail", "mail_daily", "factor", "factor_attempts"),
         )
     }
@@ -132,6 +134,7 @@ def open_club(
     settings: Settings | None = None,
     peer: str = "127.0.0.1",
     identity_settings: IdentitySettings | None = None,
+    authenticate: Authenticate | None = None,
     **more: Any,
 ) -> Club:
     """Open the application over the databases of `system`, reached from `peer`."""
@@ -145,7 +148,7 @@ def open_club(
     )
     app = FastAPI()
     app.include_router(inbox_routes(identity), prefix=f"/{identity.application}")
-    app.mount(f"/{identity.application}/auth/v1", auth_app(identity))
+    app.mount(f"/{identity.application}/auth/v1", auth_app(identity, authenticate))
     transport = httpx.ASGITransport(app=app, client=(peer, 50_000))
     return Club(system, identity, Browser(httpx.AsyncClient(transport=transport, base_url=BASE)))
 

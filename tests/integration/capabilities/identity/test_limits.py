@@ -97,7 +97,7 @@ async def test_two_processes_share_a_limit(system: System) -> None:
     [
         ("sign_up", "/signup", {"email": "{n}@example.com", "password": PASSWORD}),
         ("sign_in", "/token?grant_type=password", {"email": "{n}@example.com", "password": "x"}),
-        ("refresh", "/token?grant_type=refresh_token", {"refresh_token": "unknown{n}"}),
+        ("refresh", "/token?grant_type=refresh_token", {"refresh_token": "unknownxxx{n}"}),
         ("verify", "/verify", {"type": "signup", "token": "{n}", "email": "{n}@example.com"}),
         ("request_mail", "/recover", {"email": "{n}@example.com"}),
         ("request_mail", "/resend", {"type": "signup", "email": "{n}@example.com"}),

@@ -261,7 +261,7 @@ async def test_the_inbox_shows_mail_as_a_page_and_as_json(system: System) -> Non
     )
     [mail] = answer.json()["mails"]
     assert mail["to"] == "ada@example.com"
-    assert set(mail) == {"id", "to", "subject", "text", "html", "state", "created_at"}
+    assert set(mail) == {"id", "channel", "to", "subject", "text", "html", "state", "created_at"}
 
 
 async def test_the_inbox_escapes_what_it_shows(club: Club) -> None:

@@ -26,7 +26,7 @@ COLUMNS = {
     "refresh_tokens": "instance_id id token user_id revoked created_at updated_at parent "
     "session_id",
     "one_time_tokens": "id user_id token_type token_hash relates_to created_at updated_at "
-    "code_hash failed_attempts",
+    "code_hash failed_attempts flow_state_id",
     "flow_state": "id user_id auth_code code_challenge_method code_challenge provider_type "
     "provider_access_token provider_refresh_token created_at updated_at authentication_method "
     "auth_code_issued_at invite_token referrer oauth_client_state_id linking_target_id "

@@ -64,6 +64,8 @@ async def test_settings_say_how_one_signs_in(browser: httpx.AsyncClient) -> None
         "phone_autoconfirm": False,
         "sms_provider": "",
         "saml_enabled": False,
+        "saml_private_key_next_configured": False,
+        "passkeys_enabled": False,
     }
 
 
@@ -75,7 +77,7 @@ async def test_the_keys_are_published(browser: httpx.AsyncClient, identity: Iden
     assert '"d"' not in answer.text
 
 
-@pytest.mark.parametrize("grant", ["", "?grant_type=", "?grant_type=pkce", "?grant_type=sudo"])
+@pytest.mark.parametrize("grant", ["", "?grant_type=", "?grant_type=sudo"])
 async def test_an_unknown_grant_is_refused(browser: httpx.AsyncClient, grant: str) -> None:
     answer = await browser.post(f"{PREFIX}/token{grant}", json={})
     assert answer.status_code == 400
@@ -95,25 +97,50 @@ async def test_the_api_version_is_echoed(browser: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
+    ("body", "status", "code", "message"),
     [
-        ({}, "Anonymous sign-ins are disabled"),
-        ({"email": "ada@example.com"}, "Signup requires a valid password"),
-        ({"phone": "+4912345", "password": "x"}, "Phone signups are disabled"),
+        ({}, 422, "anonymous_provider_disabled", "Anonymous sign-ins are disabled"),
+        (
+            {"email": "ada@example.com"},
+            400,
+            "validation_failed",
+            "Signup requires a valid password",
+        ),
+        (
+            {"email": "ada@example.com", "phone": "+4912345", "password": "x"},
+            400,
+            "validation_failed",
+            "Only an email address or phone number should be provided on signup.",
+        ),
+        (
+            {"phone": "+4912345", "password": "x", "channel": "pigeon"},
+            400,
+            "validation_failed",
+            (
+                "Invalid channel, supported values are 'sms' or 'whatsapp'. 'whatsapp' is only "
+                "supported if Twilio or Twilio Verify is used as the provider."
+            ),
+        ),
+        (
+            {"email": "ada@example.com", "password": "x", "code_challenge": "c" * 43},
+            400,
+            "validation_failed",
+            "PKCE flow requires code_challenge_method and code_challenge",
+        ),
     ],
 )
-async def test_a_sign_up_needs_address_and_password(
-    browser: httpx.AsyncClient, body: dict[str, str], message: str
+async def test_a_sign_up_says_what_it_lacks(
+    browser: httpx.AsyncClient, body: dict[str, str], status: int, code: str, message: str
 ) -> None:
     answer = await browser.post(f"{PREFIX}/signup", json=body)
-    assert (answer.status_code, answer.json()["error_code"]) == (400, "validation_failed")
+    assert (answer.status_code, answer.json()["error_code"]) == (status, code)
     assert answer.json()["msg"] == message
 
 
 async def test_a_body_that_is_too_large_is_not_read_to_its_end(browser: httpx.AsyncClient) -> None:
     answer = await browser.post(f"{PREFIX}/signup", content=b" " * (BODY_BYTES_MAX + 1))
     code = answer.json()["error_code"]
-    assert (answer.status_code, code) == (413, "request_body_too_large")
+    assert (answer.status_code, code) == (413, "request_entity_too_large")
 
 
 async def test_nothing_is_kept_by_caches_on_the_way(browser: httpx.AsyncClient) -> None:

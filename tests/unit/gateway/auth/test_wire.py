@@ -119,7 +119,7 @@ def test_a_failure_that_passes_says_when_to_come_back() -> None:
     ],
 )
 def test_every_error_can_be_said(kind: type[BulkheadError]) -> None:
-    details = dict.fromkeys(("reason", "reasons", "what", "path", "kid"), "x")
+    details = dict.fromkeys(("reason", "reasons", "what", "why", "path", "kid", "function"), "x")
     error = kind(**details, retry_after_s=1)
     for version in (None, NEW):
         answer = render_error(error, version)

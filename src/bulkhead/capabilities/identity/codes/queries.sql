@@ -1,12 +1,14 @@
 -- name: put_code
 -- The latest code of its kind is the only one that counts; none for a user who does not exist.
-insert into auth.one_time_tokens (id, user_id, token_type, token_hash, code_hash, relates_to)
-select $1::uuid, u.id, $3::text, $4::text, $5::text, $6::text
+insert into auth.one_time_tokens
+  (id, user_id, token_type, token_hash, code_hash, relates_to, flow_state_id)
+select $1::uuid, u.id, $3::text, $4::text, $5::text, $6::text, $7::uuid
 from auth.users u
 where u.id = $2
 on conflict (user_id, token_type) do update
 set id = excluded.id, token_hash = excluded.token_hash, code_hash = excluded.code_hash,
-  relates_to = excluded.relates_to, failed_attempts = 0, created_at = now(), updated_at = now()
+  relates_to = excluded.relates_to, flow_state_id = excluded.flow_state_id,
+  failed_attempts = 0, created_at = now(), updated_at = now()
 
 -- name: redeem_link
 -- Use up the code of a link, if it still counts.
@@ -14,7 +16,7 @@ delete from auth.one_time_tokens
 where token_hash = $1
   and token_type = any ($2)
   and created_at > now() - make_interval(secs => $3)
-returning user_id, token_type, relates_to
+returning user_id, token_type, relates_to, flow_state_id
 
 -- name: try_code
 -- Count an attempt at the codes sent to an address, and say which one it opens.
@@ -24,7 +26,7 @@ where relates_to = $1
   and token_type = any ($2)
   and created_at > now() - make_interval(secs => $3)
   and failed_attempts < $4
-returning id, user_id, token_type, relates_to, code_hash = $5 as opened
+returning id, user_id, token_type, relates_to, flow_state_id, code_hash = $5 as opened
 
 -- name: delete_code
 -- Use up a code; false when somebody else has.
@@ -41,4 +43,4 @@ where user_id = $1
 -- name: prune_codes
 -- Forget codes that have expired.
 delete from auth.one_time_tokens
-where created_at < now() - make_interval(secs => $1)
+where created_at < now() - make_interval(secs => greatest($1::float8, $2::float8))

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from bulkhead.capabilities.identity.model import CodeKind, UserId
+from bulkhead.capabilities.identity.model import CodeKind, UserId, is_phone
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.ids import new_id
 
@@ -26,6 +27,8 @@ QUERIES = load_queries(__package__)
 
 DIGITS = 6
 SECRET_BYTES = 28
+FLOW_PREFIX = "pkce_"
+"""Begins the secret of a link that ends with a code for a client instead of tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +46,25 @@ class RedeemedCode:
     user_id: UserId
     kind: CodeKind
     address: str
+    flow_id: UUID | None = None
+    """The sign-in under way, when a client began one."""
 
 
-async def issue_code(tx: Transaction, user: UserId, kind: CodeKind, address: str) -> IssuedCode:
+async def issue_code(
+    tx: Transaction,
+    user: UserId,
+    kind: CodeKind,
+    address: str,
+    *,
+    flow_id: UUID | None = None,
+    digits: str | None = None,
+) -> IssuedCode:
     """Make a code for `user` that replaces any earlier one of its kind.
 
-    For a user who does not exist the code opens nothing.
+    For a user who does not exist the code opens nothing. `digits` are those of a test number.
     """
-    digits = f"{secrets.randbelow(10**DIGITS):0{DIGITS}}"
-    secret = secrets.token_hex(SECRET_BYTES)
+    digits = digits or f"{secrets.randbelow(10**DIGITS):0{DIGITS}}"
+    secret = ("" if flow_id is None else FLOW_PREFIX) + secrets.token_hex(SECRET_BYTES)
     await tx.execute(
         QUERIES.put_code,
         new_id(),
@@ -60,6 +73,7 @@ async def issue_code(tx: Transaction, user: UserId, kind: CodeKind, address: str
         _hash(secret),
         _hash(f"{address}:{digits}"),
         address,
+        flow_id,
     )
     return IssuedCode(digits, secret)
 
@@ -73,7 +87,7 @@ async def redeem_link(
     )
     if row is None:
         return None
-    return RedeemedCode(UserId(row["user_id"]), CodeKind(row["token_type"]), row["relates_to"])
+    return _redeemed(row)
 
 
 async def redeem_digits(
@@ -92,14 +106,13 @@ async def redeem_digits(
         QUERIES.try_code,
         address,
         [kind.value for kind in kinds],
-        settings.code_ttl_s,
+        settings.sms_code_ttl_s if is_phone(address) else settings.code_ttl_s,
         settings.code_attempts,
         _hash(f"{address}:{digits}"),
     )
     for row in rows:
         if row["opened"] and await tx.fetchval(QUERIES.delete_code, row["id"]):
-            kind = CodeKind(row["token_type"])
-            return RedeemedCode(UserId(row["user_id"]), kind, row["relates_to"])
+            return _redeemed(row)
     return None
 
 
@@ -110,7 +123,16 @@ async def delete_codes(tx: Transaction, user: UserId, kinds: Iterable[CodeKind])
 
 async def prune_codes(tx: Transaction, settings: IdentitySettings) -> None:
     """Forget the codes that have expired."""
-    await tx.execute(QUERIES.prune_codes, settings.code_ttl_s)
+    await tx.execute(QUERIES.prune_codes, settings.code_ttl_s, settings.sms_code_ttl_s)
+
+
+def _redeemed(row: Mapping[str, Any]) -> RedeemedCode:
+    return RedeemedCode(
+        UserId(row["user_id"]),
+        CodeKind(row["token_type"]),
+        row["relates_to"],
+        row["flow_state_id"],
+    )
 
 
 def _hash(text: str) -> str:

@@ -38,7 +38,11 @@ class MailDelayed(Unavailable):
 
 
 class Carrier(Protocol):
-    """Where mail goes once the transaction that caused it is committed."""
+    """Where messages go once the transaction that caused them is committed.
+
+    One that carries text messages is given letters without subject, to a number in digits; the
+    letter's `channel` says whether by SMS or WhatsApp.
+    """
 
     @property
     def keeps_mail(self) -> bool:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from bulkhead.capabilities.identity.mail.carrier import (
     TOTAL_TIMEOUT_S,
@@ -27,7 +28,7 @@ from bulkhead.capabilities.identity.mail.service import (
     postpone_mail,
     queue_mail,
 )
-from bulkhead.capabilities.identity.model import UserId
+from bulkhead.capabilities.identity.model import Channel, UserId
 from bulkhead.engine import failpoints
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.errors import BulkheadError
@@ -51,16 +52,28 @@ CARRIED = failpoints.register("identity.mail:carried")
 
 @dataclass(slots=True, eq=False)
 class Mailer:
-    """The queue of one database and who carries its mail away."""
+    """The queue of one database and who carries its mail and its text messages away."""
 
     database: OpenDatabase
     carrier: Carrier
+    messenger: Carrier | None = None
+    """None where no text messages are sent."""
     _queued: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def queue(self, tx: Transaction, letter: Letter, user: UserId | None = None) -> None:
+    @property
+    def kept(self) -> tuple[Channel, ...]:
+        """What stays readable in the queue, which then is the inbox."""
+        texts = (Channel.SMS, Channel.WHATSAPP)
+        return (
+            *((Channel.EMAIL,) if self.carrier.keeps_mail else ()),
+            *(texts if self.messenger is not None and self.messenger.keeps_mail else ()),
+        )
+
+    async def queue(self, tx: Transaction, letter: Letter, user: UserId | None = None) -> UUID:
         """Have `letter` handed over once `tx` is committed; as `queue_mail`."""
-        await queue_mail(tx, letter, user)
+        mail = await queue_mail(tx, letter, user)
         tx.after_commit(self._queued.set)
+        return mail
 
     async def deliver_due(self) -> int:
         """Make one attempt at each of a few mails that are due; returns how many they were."""
@@ -89,8 +102,13 @@ class Mailer:
                 pass
 
     async def _deliver(self, mail: ClaimedMail) -> None:
+        is_mail = mail.letter.channel is Channel.EMAIL
+        carrier = self.carrier if is_mail else self.messenger
+        if carrier is None:
+            await self._give_up(mail, MailRefused(reason="text messages are not sent here"))
+            return
         try:
-            await self.carrier.carry(mail.id, mail.letter)
+            await carrier.carry(mail.id, mail.letter)
         except MailRefused as error:
             await self._give_up(mail, error)
         except MailDelayed as error:
@@ -102,7 +120,7 @@ class Mailer:
         else:
             await failpoints.reach(CARRIED)
             async with self.database.transaction(SERVICE) as tx:
-                await mark_sent(tx, mail, forget=not self.carrier.keeps_mail)
+                await mark_sent(tx, mail, forget=mail.letter.channel not in self.kept)
 
     async def _give_up(self, mail: ClaimedMail, error: BulkheadError) -> None:
         log.error("mail %s is parked: %s", mail.id, error)

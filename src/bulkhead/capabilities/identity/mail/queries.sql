@@ -1,7 +1,7 @@
 -- name: queue_mail
 -- A mail to hand over once this transaction is committed; none if $6 is no user of ours.
-insert into private.mail_queue (id, recipient, subject, text_body, html_body)
-select $1::uuid, $2::text, $3::text, $4::text, $5::text
+insert into private.mail_queue (id, recipient, subject, text_body, html_body, channel)
+select $1::uuid, $2::text, $3::text, $4::text, $5::text, $7::text
 where $6::uuid is null
   or exists (
     select
@@ -23,7 +23,8 @@ from (
   for update skip locked
 ) due
 where m.id = due.id
-returning m.id, m.recipient, m.subject, m.text_body, m.html_body, m.attempts
+returning m.id, m.recipient, m.subject, m.text_body, m.html_body, m.channel,
+  m.attempts
 
 -- name: mark_sent
 -- The mail was handed over; its secrets are forgotten when $3 is true.
@@ -53,9 +54,11 @@ where id = $1
 
 -- name: list_mail
 -- The latest mails, newest first, to one recipient or to anybody.
-select id, recipient, subject, text_body, html_body, state, attempts, last_error, created_at
+select id, recipient, subject, text_body, html_body, channel, state, attempts, last_error,
+  created_at
 from private.mail_queue
-where $1::text is null or recipient = $1
+where ($1::text is null or recipient = $1)
+  and channel = any ($3)
 order by created_at desc, id desc
 limit $2
 

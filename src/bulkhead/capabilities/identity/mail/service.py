@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from bulkhead.capabilities.identity.mail.letter import Letter
-from bulkhead.capabilities.identity.model import UserId
+from bulkhead.capabilities.identity.model import Channel, UserId
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.ids import new_id
 
@@ -42,20 +43,23 @@ class QueuedMail:
     created_at: dt.datetime
 
 
-async def queue_mail(tx: Transaction, letter: Letter, user: UserId | None = None) -> None:
-    """Have `letter` handed over once `tx` is committed, and never if it is not.
+async def queue_mail(tx: Transaction, letter: Letter, user: UserId | None = None) -> UUID:
+    """Have `letter` handed over once `tx` is committed, and never if it is not; returns its id.
 
     With `user`, only if there is such a user; takes as long when there is none.
     """
+    mail = new_id()
     await tx.execute(
         QUERIES.queue_mail,
-        new_id(),
+        mail,
         letter.recipient,
         letter.subject,
         letter.text,
         letter.html,
         user,
+        letter.channel.value,
     )
+    return mail
 
 
 async def claim_mail(tx: Transaction, limit: int, lease_s: float) -> list[ClaimedMail]:
@@ -65,7 +69,7 @@ async def claim_mail(tx: Transaction, limit: int, lease_s: float) -> list[Claime
         ClaimedMail(
             row["id"],
             row["attempts"],
-            Letter(row["recipient"], row["subject"], row["text_body"], row["html_body"]),
+            _parse_letter(row),
         )
         for row in rows
     ]
@@ -87,14 +91,18 @@ async def park_mail(tx: Transaction, mail: ClaimedMail, reason: str) -> None:
 
 
 async def list_mail(
-    tx: Transaction, recipient: str | None = None, limit: int = PAGE_MAX
+    tx: Transaction,
+    recipient: str | None = None,
+    limit: int = PAGE_MAX,
+    channels: Iterable[Channel] = tuple(Channel),
 ) -> list[QueuedMail]:
-    """The latest mails, newest first, to `recipient` or to anybody."""
-    rows = await tx.fetch(QUERIES.list_mail, recipient, min(limit, PAGE_MAX))
+    """The latest messages of `channels`, newest first, to `recipient` or to anybody."""
+    wanted = [channel.value for channel in channels]
+    rows = await tx.fetch(QUERIES.list_mail, recipient, min(limit, PAGE_MAX), wanted)
     return [
         QueuedMail(
             row["id"],
-            Letter(row["recipient"], row["subject"], row["text_body"], row["html_body"]),
+            _parse_letter(row),
             row["state"],
             row["attempts"],
             row["last_error"],
@@ -114,3 +122,13 @@ async def count_mail(tx: Transaction) -> tuple[int, int]:
 async def prune_mail(tx: Transaction) -> None:
     """Forget mails that are older than KEEP_DAYS and wait no longer."""
     await tx.execute(QUERIES.prune_mail, KEEP_DAYS)
+
+
+def _parse_letter(row: Mapping[str, Any]) -> Letter:
+    return Letter(
+        row["recipient"],
+        row["subject"],
+        row["text_body"],
+        row["html_body"],
+        Channel(row["channel"]),
+    )

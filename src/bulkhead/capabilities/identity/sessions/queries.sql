@@ -25,7 +25,7 @@ update auth.identities i
 set last_sign_in_at = now(), updated_at = now()
 from session s
 where i.user_id = s.user_id
-  and i.provider = 'email'
+  and i.provider in ('email', 'phone')
 
 -- name: lock_session_of_token
 -- The session that a refresh token belongs to; whoever refreshes it at the same time waits here.
@@ -40,6 +40,19 @@ where s.id = (
     where t.token = $1
   )
 for no key update
+
+-- name: find_newer_session
+-- A session that the user of another began later and that goes on, if there is one.
+select n.id
+from auth.sessions s
+join auth.sessions n on n.user_id = s.user_id
+  and (n.created_at, n.id) > (s.created_at, s.id)
+where s.id = $1
+  and (n.not_after is null or n.not_after > now())
+  and ($2::float8 is null or n.created_at > now() - make_interval(secs => $2))
+  and ($3::float8 is null
+    or coalesce(n.refreshed_at, n.created_at) > now() - make_interval(secs => $3))
+limit 1
 
 -- name: get_refresh_token
 -- A refresh token beside the one of its session that is active; read after the session is locked.
@@ -83,6 +96,18 @@ select authentication_method, extract(epoch from updated_at)::bigint as proved_a
 from auth.mfa_amr_claims
 where session_id = $1
 order by updated_at desc
+
+-- name: describe_session
+-- How old a session is, and whether its user came in by a code.
+select extract(epoch from now() - s.created_at)::float8 as age_s,
+  exists (
+    select
+    from auth.mfa_amr_claims m
+    where m.session_id = s.id
+      and m.authentication_method in ('otp', 'magiclink', 'recovery')
+  ) as by_code
+from auth.sessions s
+where s.id = $1
 
 -- name: find_session
 -- Whether a session goes on.

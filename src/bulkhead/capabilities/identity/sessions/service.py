@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -68,9 +69,19 @@ async def open_session(tx: Transaction, user: UserId, method: Method, client: Cl
     return Session(session, token, amr)
 
 
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """What a refresh token was exchanged for."""
+
+    user_id: UserId
+    session: Session
+    is_fresh: bool
+    """False when the exchange had been made before, and its outcome is given once more."""
+
+
 async def rotate_refresh_token(
     tx: Transaction, token: str, client: Client, settings: IdentitySettings
-) -> tuple[UserId, Session] | None:
+) -> Rotated | None:
     """Exchange `token`; None when it had been exchanged before and the session is ended for it.
 
     The transaction must commit then, too. Raises RefreshTokenNotFound and SessionExpired.
@@ -82,7 +93,8 @@ async def rotate_refresh_token(
     if session["ended"] and found["revoked"]:
         return None
     _check_age(session, settings)
-    current = token
+    await _check_newest(tx, SessionId(session["id"]), settings)
+    is_fresh = False
     if found["revoked"] and found["active_parent"] == token:
         # The client did not get the answer, or another tab did: it is given once more.
         current = found["active_token"]
@@ -90,7 +102,7 @@ async def rotate_refresh_token(
         await tx.execute(QUERIES.revoke_family, session["id"])
         return None
     else:
-        current = create_refresh_token()
+        current, is_fresh = create_refresh_token(), True
         await tx.execute(
             QUERIES.swap_refresh_token,
             token,
@@ -100,7 +112,7 @@ async def rotate_refresh_token(
         )
     session_id, aal = SessionId(session["id"]), session["aal"] or "aal1"
     amr = await list_methods(tx, session_id)
-    return UserId(session["user_id"]), Session(session_id, current, amr, aal)
+    return Rotated(UserId(session["user_id"]), Session(session_id, current, amr, aal), is_fresh)
 
 
 async def list_methods(tx: Transaction, session: SessionId) -> list[dict[str, Any]]:
@@ -115,6 +127,23 @@ async def check_session(tx: Transaction, claims: Claims) -> tuple[UserId, Sessio
     if await tx.fetchval(QUERIES.find_session, session, user) is None:
         raise SessionNotFound
     return user, session
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """What decides whether somebody has to prove more to change a password."""
+
+    age_s: float
+    by_code: bool
+    """Whether the user came in by a code, as after a recovery."""
+
+
+async def describe_session(tx: Transaction, session: SessionId) -> SessionFacts:
+    """What is known of a session; raises SessionNotFound."""
+    row = await tx.fetchrow(QUERIES.describe_session, session)
+    if row is None:
+        raise SessionNotFound
+    return SessionFacts(row["age_s"], row["by_code"])
 
 
 async def end_sessions(
@@ -137,12 +166,21 @@ async def prune_sessions(tx: Transaction, settings: IdentitySettings) -> None:
 
 
 def _check_age(session: Mapping[str, Any], settings: IdentitySettings) -> None:
-    limits = (
-        (settings.session_ttl_s, session["age_s"]),
-        (settings.session_idle_s, session["idle_s"]),
+    ttl_s, idle_s = settings.session_ttl_s, settings.session_idle_s
+    if session["ended"] or (ttl_s is not None and session["age_s"] > ttl_s):
+        raise SessionExpired(why="")
+    if idle_s is not None and session["idle_s"] > idle_s:
+        raise SessionExpired(why=" (Inactivity)")
+
+
+async def _check_newest(tx: Transaction, session: SessionId, settings: IdentitySettings) -> None:
+    if not settings.session_single:
+        return
+    newer = await tx.fetchval(
+        QUERIES.find_newer_session, session, settings.session_ttl_s, settings.session_idle_s
     )
-    if session["ended"] or any(limit is not None and age > limit for limit, age in limits):
-        raise SessionExpired
+    if newer is not None:
+        raise SessionExpired(why=" (Revoked by Newer Login)")
 
 
 def _ids(claims: Claims) -> tuple[UserId, SessionId]:

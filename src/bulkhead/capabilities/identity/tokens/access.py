@@ -39,19 +39,19 @@ class AccessTokens:
     keyring: KeyRing
     issuer: str
     ttl_s: int = 3600
+    audiences: tuple[str, ...] = ()
+    """Who else may read the tokens, where it is not every database of the application."""
     _verified: OrderedDict[bytes, tuple[float, Claims]] = field(default_factory=OrderedDict)
     _verified_with: KeySet | None = None
 
-    def sign(self, user: UserRow, session: Session) -> tuple[str, int]:
-        """Make a token; returns it with its end in seconds since 1970."""
+    def claims_of(self, user: UserRow, session: Session) -> dict[str, Any]:
+        """What a token made now says."""
         issued_at = int(now().timestamp())
-        expires_at = issued_at + self.ttl_s
-        key = self.keyring.keys.current
-        payload = {
+        return {
             "iss": self.issuer,
             "sub": str(user.id),
-            "aud": AUDIENCE,
-            "exp": expires_at,
+            "aud": [AUDIENCE, *self.audiences] if self.audiences else AUDIENCE,
+            "exp": issued_at + self.ttl_s,
             "iat": issued_at,
             "email": user.email,
             "phone": user.phone,
@@ -63,8 +63,16 @@ class AccessTokens:
             "session_id": str(session.id),
             "is_anonymous": user.is_anonymous,
         }
-        token = jwt.encode(payload, key.private, algorithm=key.alg, headers={"kid": key.kid})
-        return token, expires_at
+
+    def encode(self, claims: Mapping[str, Any]) -> str:
+        """Sign `claims` with the current key."""
+        key = self.keyring.keys.current
+        return jwt.encode(dict(claims), key.private, algorithm=key.alg, headers={"kid": key.kid})
+
+    def sign(self, user: UserRow, session: Session) -> tuple[str, int]:
+        """Make a token; returns it with its end in seconds since 1970."""
+        claims = self.claims_of(user, session)
+        return self.encode(claims), claims["exp"]
 
     def verify(self, token: str) -> Claims:
         """The claims of a valid token; raises TokenInvalid. Does not ask the database."""
@@ -75,7 +83,7 @@ class AccessTokens:
         if found is not None and at_s < found[0]:
             self._verified.move_to_end(digest)
             return found[1]
-        payload = verify_payload(token, self.keyring.find, self.issuer, at_s)
+        payload = verify_payload(token, self.keyring.find, self.issuer, at_s, self.audiences)
         claims = authenticated(payload)
         if self._notice_keys() is keys:
             self._verified[digest] = (payload["exp"] + LEEWAY_S, claims)
@@ -93,12 +101,17 @@ class AccessTokens:
 
 
 def verify_payload(
-    token: str, find: Callable[[str], Key | None], issuer: str, at_s: float
+    token: str,
+    find: Callable[[str], Key | None],
+    issuer: str,
+    at_s: float,
+    audiences: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Verify `token` as of `at_s`, seconds since 1970, and return its payload.
 
     Raises TokenInvalid unless it was signed by a key that `find` knows, with the algorithm of that
-    key, for us, for the role `authenticated`, and is valid now.
+    key, for us, for the role `authenticated`, and is valid now. It may name several audiences only
+    where `audiences` are given.
     """
     kid, algorithm = _read_header(token)
     key = find(kid)
@@ -124,7 +137,7 @@ def verify_payload(
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
         raise TokenInvalid(reason=type(error).__name__) from None
     _check_times(payload, at_s)
-    _check_identity(payload, issuer)
+    _check_identity(payload, issuer, audiences)
     return payload
 
 
@@ -163,10 +176,12 @@ def _check_times(payload: Mapping[str, Any], at_s: float) -> None:
         raise TokenInvalid(reason="it is not valid yet")
 
 
-def _check_identity(payload: Mapping[str, Any], issuer: str) -> None:
+def _check_identity(payload: Mapping[str, Any], issuer: str, audiences: tuple[str, ...]) -> None:
     if payload["role"] != AUDIENCE or type(payload["role"]) is not str:
         raise TokenInvalid(reason=f"its role must be '{AUDIENCE}'")
-    if payload["aud"] != AUDIENCE or payload["iss"] != issuer:
+    # The library has looked whether we are among them; who is the only one says so plainly.
+    is_ours = payload["aud"] == AUDIENCE or (audiences and isinstance(payload["aud"], list))
+    if not is_ours or payload["iss"] != issuer:
         raise TokenInvalid(reason="it was issued for somebody else")
     for name in ("sub", "session_id"):
         if not _is_uuid(payload[name]):

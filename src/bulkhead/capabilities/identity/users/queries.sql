@@ -1,8 +1,9 @@
--- name: get_user
--- One user with the ways they sign in, without secrets.
+-- name: get_users
+-- Some users with the ways they sign in, without secrets.
 select u.id, u.role, u.email, u.phone, u.email_confirmed_at, u.phone_confirmed_at,
   u.confirmation_sent_at, u.recovery_sent_at, u.email_change, u.email_change_sent_at,
-  u.email_change_confirm_status, u.invited_at, u.last_sign_in_at, u.banned_until,
+  u.email_change_confirm_status, u.phone_change, u.phone_change_sent_at,
+  u.reauthentication_sent_at, u.invited_at, u.last_sign_in_at, u.banned_until,
   coalesce(u.banned_until > now(), false) as is_banned, u.deleted_at, u.is_anonymous,
   u.raw_app_meta_data::text, u.raw_user_meta_data::text, u.created_at, u.updated_at,
   (
@@ -35,7 +36,7 @@ select u.id, u.role, u.email, u.phone, u.email_confirmed_at, u.phone_confirmed_a
     where f.user_id = u.id
   )::text as factors
 from auth.users u
-where u.id = $1
+where u.id = any ($1::uuid[])
 
 -- name: find_user_id
 -- Whom an e-mail address in lower case belongs to.
@@ -43,6 +44,21 @@ select id
 from auth.users
 where lower(email) = $1
   and not is_sso_user
+
+-- name: find_user_id_by_phone
+-- Whom a telephone number belongs to.
+select id
+from auth.users
+where phone = $1
+  and not is_sso_user
+
+-- name: find_credentials_by_phone
+-- What a password is compared with.
+select id, encrypted_password
+from auth.users
+where phone = $1
+  and not is_sso_user
+  and deleted_at is null
 
 -- name: find_credentials
 -- What a password is compared with.
@@ -74,27 +90,79 @@ where id = $1
 for no key update
 
 -- name: insert_user
--- A new user, unless the e-mail address is taken.
+-- A new user, unless the e-mail address or the telephone number is taken.
 insert into auth.users
-  (id, aud, role, email, encrypted_password, email_confirmed_at, raw_app_meta_data,
-    raw_user_meta_data)
+  (id, aud, role, email, phone, encrypted_password, email_confirmed_at, phone_confirmed_at,
+    is_anonymous, raw_app_meta_data, raw_user_meta_data)
 values
-  ($1, 'authenticated', 'authenticated', $2, $3, case when $4 then now() end, $5::jsonb, $6::jsonb)
-on conflict (lower(email)) where not is_sso_user do nothing
+  ($1, 'authenticated', 'authenticated', $2, $3, $4, case when $5 then now() end,
+    case when $6 then now() end, $7, $8::jsonb, $9::jsonb)
+on conflict do nothing
 returning id
 
--- name: insert_identity
--- The user can sign in with e-mail address and password.
-insert into auth.identities (id, provider_id, user_id, identity_data, provider)
-values (
-  $1,
-  $2::uuid::text,
-  $2::uuid,
-  jsonb_build_object(
-    'sub', $2::uuid::text, 'email', $3::text, 'email_verified', $4::boolean, 'phone_verified', false
-  ),
-  'email'
-)
+-- name: put_identity
+-- The user can sign in this way, about which $5 is known.
+insert into auth.identities (id, provider_id, user_id, provider, identity_data)
+values ($1, $2::uuid::text, $2::uuid, $3, $4::jsonb || jsonb_build_object('sub', $2::uuid::text))
+on conflict (provider_id, provider) do update
+set identity_data = identities.identity_data || excluded.identity_data, updated_at = now()
+
+-- name: refresh_providers
+-- What `app_metadata` says about how the user signs in follows from the identities.
+update auth.users u
+set raw_app_meta_data = coalesce(u.raw_app_meta_data, '{}') || p.said, updated_at = now()
+from (
+  select jsonb_strip_nulls(jsonb_build_object(
+    'provider', (array_agg(i.provider order by i.created_at, i.id))[1],
+    'providers', coalesce(jsonb_agg(i.provider order by i.created_at, i.id), '[]')
+  )) as said
+  from auth.identities i
+  where i.user_id = $1
+) p
+where u.id = $1
+  and not coalesce(u.raw_app_meta_data, '{}') @> p.said
+
+-- name: delete_identity
+-- The user signs in that way no more.
+delete from auth.identities
+where id = $1
+  and user_id = $2
+
+-- name: forget_phone
+-- The user has no telephone number any more, nor one that was to be confirmed.
+update auth.users
+set phone = null, phone_confirmed_at = null, phone_change = '', phone_change_sent_at = null,
+  updated_at = now()
+where id = $1
+
+-- name: take_email_of_identities
+-- The user has an address that an identity knows, a verified one first, and none without; whatever
+-- was under way with the former one is over.
+update auth.users u
+set email = nullif(i.email, ''),
+  email_confirmed_at = case when i.is_verified then coalesce(u.email_confirmed_at, now()) end,
+  email_change = '', email_change_sent_at = null, email_change_confirm_status = 0,
+  phone_change = '', phone_change_sent_at = null, confirmation_sent_at = null,
+  recovery_sent_at = null, reauthentication_sent_at = null, updated_at = now()
+from (
+  select coalesce(max(c.email), '') as email, coalesce(bool_or(c.is_verified), false) as is_verified
+  from (
+    select email, coalesce(identity_data ->> 'email_verified' = 'true', false) as is_verified
+    from auth.identities
+    where user_id = $1
+      and email <> ''
+    order by 2 desc, created_at, id
+    limit 1
+  ) c
+) i
+where u.id = $1
+  and not exists (
+    select
+    from auth.identities own
+    where own.user_id = u.id
+      and own.email = lower(u.email)
+  )
+returning u.id
 
 -- name: replace_pending_user
 -- The latest sign-up with an address that nobody has confirmed counts, so that whoever signed up
@@ -102,13 +170,15 @@ values (
 update auth.users
 set encrypted_password = $2, raw_user_meta_data = $3::jsonb, updated_at = now()
 where id = $1
-  and email_confirmed_at is null
+  and confirmed_at is null
 
 -- name: confirm_user
 -- The user receives mail at the address; null when that was known before.
 with confirmed as (
   update auth.users
-  set email_confirmed_at = now(), updated_at = now()
+  set email_confirmed_at = now(), is_anonymous = false,
+    raw_user_meta_data = coalesce(raw_user_meta_data, '{}') || '{"email_verified": true}',
+    updated_at = now()
   where id = $1
     and email_confirmed_at is null
   returning id
@@ -119,6 +189,25 @@ verified as (
   from confirmed c
   where i.user_id = c.id
     and i.provider = 'email'
+)
+select id
+from confirmed
+
+-- name: confirm_phone
+-- The user receives messages at the number; null when that was known before.
+with confirmed as (
+  update auth.users
+  set phone_confirmed_at = now(), is_anonymous = false, updated_at = now()
+  where id = $1
+    and phone_confirmed_at is null
+  returning id
+),
+verified as (
+  update auth.identities i
+  set identity_data = i.identity_data || '{"phone_verified": true}', updated_at = now()
+  from confirmed c
+  where i.user_id = c.id
+    and i.provider = 'phone'
 )
 select id
 from confirmed
@@ -150,21 +239,35 @@ where id = $1
 
 -- name: finish_email_change
 -- The user has the new address, confirmed.
-with changed as (
-  update auth.users
-  set email = email_change, email_change = '', email_change_confirm_status = 0,
-    email_confirmed_at = now(), updated_at = now()
-  where id = $1
-    and email_change <> ''
-  returning id, email
-)
-update auth.identities i
-set identity_data = i.identity_data
-    || jsonb_build_object('email', c.email, 'email_verified', true),
+update auth.users
+set email = email_change, email_change = '', email_change_confirm_status = 0,
+  email_confirmed_at = coalesce(email_confirmed_at, now()), is_anonymous = false,
+  raw_user_meta_data = coalesce(raw_user_meta_data, '{}') || '{"email_verified": true}',
   updated_at = now()
-from changed c
-where i.user_id = c.id
-  and i.provider = 'email'
+where id = $1
+  and email_change <> ''
+returning email
+
+-- name: begin_phone_change
+-- The user wants another number; nothing has been confirmed yet.
+update auth.users
+set phone_change = $2, phone_change_sent_at = now(), updated_at = now()
+where id = $1
+
+-- name: finish_phone_change
+-- The user has the new number, confirmed.
+update auth.users
+set phone = phone_change, phone_change = '', phone_confirmed_at = now(), is_anonymous = false,
+  updated_at = now()
+where id = $1
+  and phone_change <> ''
+returning phone
+
+-- name: note_reauthentication_sent
+-- A code with which the password can be changed is on its way.
+update auth.users
+set reauthentication_sent_at = now(), updated_at = now()
+where id = $1
 
 -- name: set_password
 -- A new hash of the user's password.

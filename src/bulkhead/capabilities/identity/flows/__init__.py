@@ -1,0 +1,1 @@
+"""Sign-ins under way that end with a code for the client which began them (PKCE)."""

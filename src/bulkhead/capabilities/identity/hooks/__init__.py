@@ -1,0 +1,1 @@
+"""What a function of the database has to say about a token."""
