@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import unquote_plus
 
+from bulkhead.gateway.rest.errors import QueryInvalid
 from bulkhead.gateway.rest.parse_fields import columns, logic_path, tree_path
 from bulkhead.gateway.rest.parse_filters import group, head, match_head
 from bulkhead.gateway.rest.parse_select import order_terms, select_items
@@ -15,6 +16,7 @@ from bulkhead.gateway.rest.query import (
     Condition,
     EmbedPath,
     Field,
+    Logic,
     Operator,
     OrderTerm,
     Query,
@@ -59,13 +61,20 @@ class _Draft:
         return self.slot()
 
 
-def parse_query(shape: str, *, is_call_read: bool, depth_max: int) -> Query:
+def parse_query(shape: str, *, is_call_read: bool, depth_max: int, filters_max: int) -> Query:
     """Parse the shape of a query string, as `split_query` makes it; raises QueryInvalid.
 
-    `is_call_read` makes arguments out of what has no operator.
+    `is_call_read` makes arguments out of what has no operator. At most `depth_max` embeddings may
+    stand in each other, and `filters_max` conditions in all.
     """
     parse = _parse_cached if len(shape) <= _SHAPE_LENGTH_MAX else _parse
-    return parse(shape, is_call_read=is_call_read, depth_max=depth_max)
+    query = parse(shape, is_call_read=is_call_read, depth_max=depth_max)
+    if len(query.conditions) > filters_max or _count_filters(query, filters_max) > filters_max:
+        raise QueryInvalid(
+            position="The query has too many conditions",
+            details=f"At most {filters_max} are read.",
+        )
+    return query
 
 
 @lru_cache(maxsize=_SHAPES_MAX)
@@ -142,6 +151,19 @@ def _add_filter(draft: _Draft, key: str, value: str, *, is_call_read: bool) -> N
     found = usual[0] if usual else scan(head, value, f"filter ({value})", depth_max=0)
     slot = "" if found.operator is Operator.IS else draft.slot()
     draft.conditions.append((path, found.filter(column, slot)))
+
+
+def _count_filters(query: Query, enough: int) -> int:
+    """How many conditions there are in groups and outside, counting no further than need be."""
+    open_groups = [condition for _, condition in query.conditions]
+    count = 0
+    while open_groups and count <= enough:
+        condition = open_groups.pop()
+        if isinstance(condition, Logic):
+            open_groups.extend(condition.items)
+        else:
+            count += 1
+    return count
 
 
 def _read_path(key: str) -> tuple[EmbedPath, Field]:

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from bulkhead.gateway.rest.query import Query, Ranges
 from bulkhead.gateway.rest.schema import Name
+from bulkhead.gateway.rest.split import render_canonical
 
 
 class Action(StrEnum):
@@ -132,8 +133,13 @@ class ApiRequest:
     """HEAD."""
     shape: str = ""
     """The query string with its values taken out, in its order; the key of caches."""
-    canonical_query: str = ""
-    """Sorted and re-encoded, as Content-Location and Location show it."""
+    raw_query: bytes = b""
+    """The query string as it came."""
+
+    @property
+    def canonical_query(self) -> str:
+        """Sorted and re-encoded, as Content-Location and Location show it."""
+        return render_canonical(self.raw_query)
 
     @property
     def target(self) -> Name:

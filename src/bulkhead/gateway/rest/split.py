@@ -50,6 +50,7 @@ _CLOSING = re.compile(r"\)*")
 _NUMBER = re.compile(r"\s*(-?[0-9]{1,30})\s*")
 # What may begin a condition without being one: anything else is an argument of a function.
 _NEARLY = ("not.", "in.", "is.")
+_UNRESERVED = "-_.~"
 _SAFE_IN_SHAPES = "(),.:*!->\"'{}$@/ "
 
 
@@ -71,16 +72,6 @@ class Split(NamedTuple):
     values: tuple[str, ...]
     ranges: tuple[tuple[str, int], ...]
     """Keys such as `limit` and `orders.offset`, with their numbers."""
-
-
-def pairs_of(raw: bytes) -> list[tuple[str, str]]:
-    """Keys with values, decoded, in their order; keys without `=` are left out."""
-    pairs = []
-    for piece in _SEPARATOR.split(raw.decode("utf-8", "replace")):
-        key, equals, value = piece.partition("=")
-        if equals:
-            pairs.append((_decode(key), _decode(value)))
-    return pairs
 
 
 def split_query(raw: bytes, *, is_call_read: bool) -> Split:
@@ -108,6 +99,21 @@ def split_query(raw: bytes, *, is_call_read: bool) -> Split:
     return Split("&".join(pieces), tuple(values), tuple(ranges))
 
 
+def render_canonical(raw: bytes) -> str:
+    """The query string sorted by keys and encoded anew; the values of a key are one list."""
+    if not raw:
+        return ""
+    found: dict[str, list[str]] = {}
+    for piece in _SEPARATOR.split(raw.decode("utf-8", "replace")):
+        if not piece:
+            continue
+        key, _, value = piece.partition("=")
+        found.setdefault(_decode(key), []).append(quote(_decode(value), safe=_UNRESERVED))
+    return "&".join(
+        f"{quote(key, safe=_UNRESERVED)}={','.join(found[key])}" for key in sorted(found)
+    )
+
+
 def kind_of(key: str) -> Kind:
     """What a decoded key is about."""
     if key in ("select", "columns", "on_conflict"):
@@ -132,7 +138,7 @@ def parse_list(text: str) -> list[str]:
     elements = []
     for found in _NEXT_ELEMENT.finditer(inner):
         quoted, plain, end = found.groups()
-        elements.append(plain if quoted is None else _ESCAPED.sub(r"\1", quoted))
+        elements.append(plain if quoted is None else _unescape(quoted))
         if end == ")":
             break
     return elements
@@ -149,6 +155,10 @@ def _decode(text: str) -> str:
 
 def _encode(text: str) -> str:
     return quote(text, safe=_SAFE_IN_SHAPES)
+
+
+def _unescape(text: str) -> str:
+    return _ESCAPED.sub(r"\1", text) if "\\" in text else text
 
 
 def _split_filter(value: str, values: list[str], *, is_call_read: bool) -> str:
