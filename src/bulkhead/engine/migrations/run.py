@@ -32,6 +32,8 @@ QUEUE_TIMEOUT_S = 120
 """How long a migration waits for another one of the same database."""
 LOCK_TIMEOUT_S = 10
 """How long a statement waits for a table that others use."""
+TELL_SCHEMA_CHANGE = "notify pgrst, 'reload schema'"
+"""PostgREST's words to whoever keeps a copy of the schema; most servers have no trigger for it."""
 
 BEFORE_STATEMENT = failpoints.register("migrations.run:before_statement")
 BEFORE_COMMIT = failpoints.register("migrations.run:before_commit")
@@ -108,6 +110,8 @@ async def run_plan(
             plan = planner(await list_applied(connection))
             plan.check_hash(expected_hash)
             done = [await _run_step(connection, spec, step, lock_timeout_s) for step in plan.steps]
+            if done:
+                await connection.execute(TELL_SCHEMA_CHANGE)
             await failpoints.reach(BEFORE_COMMIT)
             committing = True
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
