@@ -1,5 +1,6 @@
 """A stranger looks around: everything is read with the anon key of the products database."""
 
+from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -277,6 +278,15 @@ async def test_rows_are_counted(
         assert answer.count is not None
         if method is not CountMethod.planned:
             assert answer.count == len(products)
+
+
+async def test_rows_are_summed_up(stranger: AsyncClient, products: list[Row]) -> None:
+    table = stranger.table("products")
+    brands = rows(await table.select("brand, id.count(), most:rating_count.max()").execute())
+    assert {each["brand"]: each["count"] for each in brands} == Counter(
+        each["brand"] for each in products
+    )
+    assert max(each["most"] for each in brands) == max(each["rating_count"] for each in products)
 
 
 async def test_functions_are_called_by_get_and_post(stranger: AsyncClient) -> None:

@@ -126,7 +126,9 @@ const filed = await products
 const shelves = good(filed).map((each) => each.categories.slug);
 assert.deepEqual(shelves, shelves.toSorted());
 
-// Functions and computed columns.
+// Sums, functions and computed columns.
+const brands = good(await products.from("products").select("brand, id.count()"));
+assert.equal(brands.find((each) => each.brand === brand).count, 20);
 assert.equal(good(await products.rpc("add_up", { a: 2, b: 3 })), 5);
 assert.equal(good(await products.rpc("add_up", { a: 2, b: 3 }, { get: true })), 5);
 const titles = await products
