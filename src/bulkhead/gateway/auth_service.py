@@ -20,7 +20,7 @@ from bulkhead.http.asgi import Scope, find_header
 from bulkhead.http.heads import HeadLimits
 
 AUTH_BODY_BYTES_MAX = 1_000_000
-OPEN_TO_BROWSERS = ("/verify", "/callback", "/authorize", "/.well-known/")
+OPEN_TO_BROWSERS = frozenset({".well-known", "authorize", "callback", "verify"})
 """Where links lead and other programs look, which send no key along."""
 
 _AUTH_NAMES = frozenset(route.path.split("/")[1] for route in ROUTES)
@@ -76,13 +76,17 @@ def _verify_audience(verify: Callable[[str], Claims], place: str, token: str) ->
 
 
 def _admit_to_auth(credentials: Credentials, prefix_length: int, scope: Scope) -> None:
-    if not scope["path"][prefix_length:].startswith(OPEN_TO_BROWSERS):
+    if _first_name(scope["path"][prefix_length:]) not in OPEN_TO_BROWSERS:
         credentials.verify_key(scope["headers"])
 
 
 def _auth_route(path: str) -> str:
-    name = path.split("/", 2)[1]
+    name = _first_name(path)
     return f"/{name if name in _AUTH_NAMES else OTHER}"
+
+
+def _first_name(path: str) -> str:
+    return path.split("/", 2)[1] if "/" in path else ""
 
 
 def _refuse_auth(error: BulkheadError, scope: Scope) -> Refusal:
