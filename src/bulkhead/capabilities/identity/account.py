@@ -182,7 +182,7 @@ async def sign_in_as(identity: Identity, email: str) -> Tokens:
 
 
 async def tidy(identity: Identity) -> None:
-    """Forget what is over: sessions, codes, factors, mails, full buckets, old audit entries. Repeatable."""
+    """Forget what is over: sessions, codes, factors, mails, full buckets, old log. Repeatable."""
     async with identity.users.transaction(SERVICE) as tx:
         await prune_sessions(tx, identity.settings)
         await prune_codes(tx, identity.settings)

@@ -28,6 +28,7 @@ class Method(StrEnum):
     RECOVERY = "recovery"
     EMAIL_CHANGE = "email_change"
     REFRESH = "token_refresh"
+    TOTP = "totp"
 
 
 class Channel(StrEnum):

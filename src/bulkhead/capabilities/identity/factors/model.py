@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from bulkhead.engine.errors import BulkheadError, Forbidden, NotFound
+from bulkhead.engine.errors import BulkheadError, Forbidden, Invalid, NotFound
 
 AAL_ONE, AAL_TWO = "aal1", "aal2"
 """How sure we are of who uses a session: proved once, or by a second factor, too."""
@@ -102,6 +102,13 @@ class FactorSecret:
 def parse_factor(row: Mapping[str, Any]) -> Factor:
     """Read what the queries call a factor."""
     return Factor(**{name: row[name] for name in Factor.__dataclass_fields__})
+
+
+class EnrolmentInvalid(Invalid):
+    """The factor cannot be added like this: {reason}."""
+
+    code = "enrolment_invalid"
+    status = 400
 
 
 class FactorTypeDisabled(BulkheadError):

@@ -26,12 +26,13 @@ from bulkhead.capabilities.identity.factors.model import (
     SecondFactorRequired,
     parse_factor,
 )
+from bulkhead.capabilities.identity.model import Session
 from bulkhead.capabilities.identity.sessions.service import create_refresh_token, list_methods
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.ids import new_id
 
 if TYPE_CHECKING:
-    from bulkhead.capabilities.identity.model import Client, Session, SessionId, UserId
+    from bulkhead.capabilities.identity.model import Client, SessionId, UserId
     from bulkhead.capabilities.identity.settings import IdentitySettings
     from bulkhead.engine.connections.transaction import Transaction
 

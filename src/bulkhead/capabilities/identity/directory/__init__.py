@@ -1,0 +1,1 @@
+"""All users of an application, as its operator sees and changes them."""
