@@ -13,9 +13,7 @@ from bulkhead.engine.application import Mounted
 from bulkhead.engine.monitoring.metrics import Sampler
 from bulkhead.engine.settings import Settings
 from bulkhead.engine.system import System
-from bulkhead.gateway.auth_service import auth_services
-from bulkhead.gateway.keyring import open_keyring
-from bulkhead.gateway.service import Service
+from bulkhead.gateway.gateway import Gateway, open_gateway
 from bulkhead.http.asgi import App
 from bulkhead.web.server import Mount, WebOptions, create_site
 
@@ -34,11 +32,17 @@ class Composed:
     app: App
     notes: Sequence[str]
     endless: Sequence[Worker]
+    gateways: Sequence[Gateway] = ()
 
     @asynccontextmanager
     async def workers(self) -> AsyncIterator[None]:
-        """Run the endless workers inside the block; one that fails is started again."""
+        """Run the endless workers inside the block; one that fails is started again.
+
+        The gateways read their schemas meanwhile; one whose database is away serves later.
+        """
+        rests = [rest for gateway in self.gateways for rest in gateway.rests]
         tasks = [asyncio.create_task(_keep_running(worker)) for worker in self.endless]
+        tasks += [asyncio.create_task(rest.start()) for rest in rests]
         try:
             yield
         finally:
@@ -46,42 +50,41 @@ class Composed:
                 task.cancel()
             if tasks:
                 await asyncio.wait(tasks)
+            for rest in rests:
+                await rest.close()
 
 
 def compose(systems: Sequence[System], settings: Settings) -> Composed:
     """Mount the applications of `systems`; connects to nothing."""
-    mounted = [(system, _mount(system)) for system in systems]
+    mounted = [_mount(system) for system in systems]
+    gateways = [
+        open_gateway(system, mount.people) for system, mount in zip(systems, mounted, strict=True)
+    ]
     mounts = [
         Mount(
             system.application.name,
             system.application.title,
             mount.routers,  # type: ignore[arg-type]  # the engine does not know FastAPI
             tuple(system.router),
-            _services(system, mount),
+            gateway.services,
         )
-        for system, mount in mounted
+        for system, mount, gateway in zip(systems, mounted, gateways, strict=True)
     ]
     samplers = [Sampler(system.router) for system in systems]
     sources = tuple(sampler.figures for sampler in samplers)
     site = create_site(mounts, settings, WebOptions(figure_sources=sources))
     return Composed(
         site.app,
-        [note for _, mount in mounted for note in mount.notes],
-        [worker for _, mount in mounted for worker in mount.workers]
+        [note for mount in mounted for note in mount.notes]
+        + [note for gateway in gateways for note in gateway.notes],
+        [worker for mount in mounted for worker in mount.workers]
         + [partial(_keep_sampling, sampler) for sampler in samplers],
+        gateways,
     )
 
 
 def _mount(system: System) -> Mounted:
     return Mounted() if system.application.mount is None else system.application.mount(system)
-
-
-def _services(system: System, mount: Mounted) -> tuple[Service, ...]:
-    if mount.people is None:
-        return ()
-    ring = open_keyring(system.application.name, system.settings)
-    names = list(system.router.databases)
-    return tuple(auth_services(mount.people, ring, names))
 
 
 async def _keep_running(worker: Worker) -> None:
