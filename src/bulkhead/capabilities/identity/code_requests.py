@@ -162,7 +162,7 @@ async def resend(
                 flow = await begin_flow(tx, user.id, request.challenge, Method.EMAIL_CHANGE)
                 destination = Destination(request.redirect_to, flow)
                 await send_email_change(tx, identity, user, user.new_email, destination)
-            case "sms" if not user.is_phone_confirmed:
+            case "sms" if user.id != NOBODY and not user.is_phone_confirmed:
                 await write_audit_entry(tx, "user_recovery_requested", user, client)
                 return await send_text_message(
                     tx, identity, user.id, address, CodeKind.CONFIRMATION, request.channel

@@ -41,8 +41,9 @@ class Call:
 
     @property
     def redirect_to(self) -> str | None:
-        """Where a link shall lead, not checked yet."""
-        return self.query("redirect_to") or self.request.headers.get("redirect_to")
+        """Where a link shall lead, not checked yet: where the client says, or else where it is."""
+        headers = self.request.headers
+        return self.query("redirect_to") or headers.get("redirect_to") or headers.get("referer")
 
     def query(self, name: str) -> str | None:
         """A parameter of the address, None where there is none or an empty one."""

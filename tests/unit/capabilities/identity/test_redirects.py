@@ -59,6 +59,31 @@ def test_to_any_other_place_it_does_not(wanted: str | None) -> None:
     assert choose_redirect(wanted, SITE, ALLOWED) == SITE
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    ["http://localhost:3000/welcome", "http://127.0.0.1:5173/", "https://[::1]:8443/x?y=z"],
+)
+def test_on_the_machine_of_a_developer_it_leads_to_any_page_there(wanted: str) -> None:
+    assert choose_redirect(wanted, "http://127.0.0.1:8000", ()) == wanted
+    assert choose_redirect(wanted, SITE, ()) == SITE
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "http://localhost.evil.example:3000/",
+        "http://localhost@evil.example/",
+        "http://127.0.0.1.evil.example/",
+        "http://evil.example/?http://localhost",
+        "app://localhost/",
+        "http://2130706433/",
+    ],
+)
+def test_what_only_looks_local_is_elsewhere(wanted: str) -> None:
+    site = "http://localhost:8000"
+    assert choose_redirect(wanted, site, ()) == site
+
+
 @given(st.text(alphabet=st.sampled_from(":/@\\?#.*[] \t\nashopexmlc"), max_size=60))
 def test_nothing_that_is_pasted_before_our_name_leads_elsewhere(junk: str) -> None:
     chosen = choose_redirect(f"https://{junk}.evil.example/", SITE, ALLOWED)

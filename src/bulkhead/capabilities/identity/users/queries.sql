@@ -110,7 +110,8 @@ set identity_data = identities.identity_data || excluded.identity_data, updated_
 -- name: refresh_providers
 -- What `app_metadata` says about how the user signs in follows from the identities.
 update auth.users u
-set raw_app_meta_data = coalesce(u.raw_app_meta_data, '{}') || p.said, updated_at = now()
+set raw_app_meta_data = (coalesce(u.raw_app_meta_data, '{}') - 'provider') || p.said,
+  updated_at = now()
 from (
   select jsonb_strip_nulls(jsonb_build_object(
     'provider', (array_agg(i.provider order by i.created_at, i.id))[1],
@@ -120,7 +121,10 @@ from (
   where i.user_id = $1
 ) p
 where u.id = $1
-  and not coalesce(u.raw_app_meta_data, '{}') @> p.said
+  and (
+    u.raw_app_meta_data -> 'provider' is distinct from p.said -> 'provider'
+    or u.raw_app_meta_data -> 'providers' is distinct from p.said -> 'providers'
+  )
 
 -- name: delete_identity
 -- The user signs in that way no more.
