@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 _POOL_CODES = frozenset({"pool_exhausted", TooManyConnections.code})
 _QUERY_CANCELED = "57014"
 
+GRACE_S = 2.0
+UNLIMITED_S = 86_400.0
+
 
 @dataclass(frozen=True, slots=True)
 class ResultSet:
@@ -71,7 +74,12 @@ async def run(
     plan, statement = planned
     result = ResultSet()
     try:
-        async with database.transaction(claims, read_only=plan.is_read_only, first=first) as tx:
+        async with database.transaction(
+            claims,
+            read_only=plan.is_read_only,
+            timeout_s=patience_s(config, claims.role),
+            first=first,
+        ) as tx:
             if plan.media.explain is not None:
                 result = await _explain(tx, request, statement)
             else:
@@ -85,6 +93,14 @@ async def run(
     except BulkheadError as error:
         raise to_rest_error(error, is_anonymous=claims.role == config.anon_role) from error
     return result
+
+
+def patience_s(config: RestConfig, role: str) -> float | None:
+    """How long to wait for a statement of `role`: longer than the server lets it run."""
+    limit_s = config.statement_timeout_s.get(role)
+    if limit_s is None:
+        return None
+    return limit_s + GRACE_S if limit_s else UNLIMITED_S
 
 
 def verify(plan: Plan, request: ApiRequest, result: ResultSet) -> None:
