@@ -6,14 +6,17 @@ Source: PostgREST, `RangeQuery` and `ApiRequest.getRanges`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from bulkhead.gateway.rest.errors import RangeInvalid, UpsertRangeRefused
 from bulkhead.gateway.rest.parse_query import path_of_range
-from bulkhead.gateway.rest.query import EmbedPath, RowRange
+from bulkhead.gateway.rest.query import EmbedPath, Ranges, RowRange
 
 _HEADER = re.compile(r"([0-9]{1,30})-([0-9]{0,30})")
+_CACHED_MAX = 4
+_CACHED_HEADER_MAX = 64
 _BIGINT_MAX = 2**63 - 1
 
 
@@ -51,19 +54,29 @@ class Span(NamedTuple):
 
 ALL = Span()
 EMPTY = Span(0, -2)
+NO_RANGES: Ranges = MappingProxyType({})
 LIMIT_ZERO = Span(0, -1)
 
 
-def plan_ranges(
-    method: str, given: Iterable[tuple[str, int]], header: str | None
-) -> dict[EmbedPath, RowRange]:
+def plan_ranges(method: str, given: tuple[tuple[str, int], ...], header: str | None) -> Ranges:
     """The rows of each level that has a limit or an offset.
 
     `given` are keys such as `orders.limit` with their numbers; the last one of a key counts. The
     header is heeded for GET only (RFC 9110). Raises RangeInvalid and UpsertRangeRefused.
     """
-    if not given and header is None:
-        return {}
+    if header is None and not given:
+        return NO_RANGES
+    if len(given) > _CACHED_MAX or len(header or "") > _CACHED_HEADER_MAX:
+        return _plan(method, given, header)
+    return _plan_cached(method, given, header)
+
+
+@lru_cache(maxsize=4096)
+def _plan_cached(method: str, given: tuple[tuple[str, int], ...], header: str | None) -> Ranges:
+    return _plan(method, given, header)
+
+
+def _plan(method: str, given: tuple[tuple[str, int], ...], header: str | None) -> Ranges:
     numbers: dict[EmbedPath, dict[str, int]] = {}
     for key, number in given:
         numbers.setdefault(path_of_range(key), {})[key.rpartition(".")[2]] = number

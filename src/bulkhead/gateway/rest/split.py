@@ -32,6 +32,8 @@ LOGIC_DEPTH_MAX = 50
 """Levels of `and` and `or` in each other."""
 
 _CACHED_KEY_MAX = 128
+_CACHED_QUERY_MAX = 512
+"""Longer ones are taken apart each time: what is remembered must be bounded."""
 
 _SEPARATOR = re.compile("[&;]")
 # Atomic throughout, so that nothing is read twice. A quote that does not end with its element is an
@@ -50,7 +52,7 @@ _CLOSING = re.compile(r"\)*")
 _NUMBER = re.compile(r"\s*(-?[0-9]{1,30})\s*")
 # What may begin a condition without being one: anything else is an argument of a function.
 _NEARLY = ("not.", "in.", "is.")
-_UNRESERVED = "-_.~"
+_UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]*")
 _SAFE_IN_SHAPES = "(),.:*!->\"'{}$@/ "
 
 
@@ -76,6 +78,16 @@ class Split(NamedTuple):
 
 def split_query(raw: bytes, *, is_call_read: bool) -> Split:
     """Take a query string apart; raises QueryInvalid for what is neither filter nor argument."""
+    split = _split_cached if len(raw) <= _CACHED_QUERY_MAX else _split
+    return split(raw, is_call_read=is_call_read)
+
+
+@lru_cache(maxsize=2048)
+def _split_cached(raw: bytes, *, is_call_read: bool) -> Split:
+    return _split(raw, is_call_read=is_call_read)
+
+
+def _split(raw: bytes, *, is_call_read: bool) -> Split:
     pieces: list[str] = []
     values: list[str] = []
     ranges: list[tuple[str, int]] = []
@@ -101,17 +113,22 @@ def split_query(raw: bytes, *, is_call_read: bool) -> Split:
 
 def render_canonical(raw: bytes) -> str:
     """The query string sorted by keys and encoded anew; the values of a key are one list."""
-    if not raw:
-        return ""
-    found: dict[str, list[str]] = {}
+    return (_render_cached if len(raw) <= _CACHED_QUERY_MAX else _render)(raw)
+
+
+@lru_cache(maxsize=2048)
+def _render_cached(raw: bytes) -> str:
+    return _render(raw)
+
+
+def _render(raw: bytes) -> str:
+    found: dict[str, str] = {}
     for piece in _SEPARATOR.split(raw.decode("utf-8", "replace")):
-        if not piece:
-            continue
-        key, _, value = piece.partition("=")
-        found.setdefault(_decode(key), []).append(quote(_decode(value), safe=_UNRESERVED))
-    return "&".join(
-        f"{quote(key, safe=_UNRESERVED)}={','.join(found[key])}" for key in sorted(found)
-    )
+        if piece:
+            raw_key, _, raw_value = piece.partition("=")
+            key, value = _decode(raw_key), _quote(_decode(raw_value))
+            found[key] = f"{found[key]},{value}" if key in found else value
+    return "&".join([f"{_quote(key)}={found[key]}" for key in sorted(found)])
 
 
 def kind_of(key: str) -> Kind:
@@ -151,6 +168,10 @@ def _kind_of(raw_key: str) -> Kind:
 
 def _decode(text: str) -> str:
     return unquote_plus(text) if "%" in text or "+" in text else text
+
+
+def _quote(text: str) -> str:
+    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="-_.~")
 
 
 def _encode(text: str) -> str:
