@@ -14,8 +14,15 @@ from uuid import UUID
 from bulkhead.capabilities.identity.directory import service as directory
 from bulkhead.capabilities.identity.directory.service import Page, PagedEntries, PagedUsers
 from bulkhead.capabilities.identity.factors import service as factors
-from bulkhead.capabilities.identity.factors.model import Factor, FactorNameTaken
-from bulkhead.capabilities.identity.model import AUDIENCE, Client, UserId, UserRow, provider_of
+from bulkhead.capabilities.identity.factors.model import FactorNameTaken
+from bulkhead.capabilities.identity.model import (
+    AUDIENCE,
+    Client,
+    Factor,
+    UserId,
+    UserRow,
+    provider_of,
+)
 from bulkhead.capabilities.identity.passwords import check_password, check_password_hash
 from bulkhead.capabilities.identity.sign_up import welcome
 from bulkhead.capabilities.identity.users.service import (

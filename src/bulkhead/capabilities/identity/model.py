@@ -8,8 +8,6 @@ from enum import StrEnum
 from typing import Any, NewType
 from uuid import UUID
 
-from bulkhead.capabilities.identity.factors.model import Factor
-
 UserId = NewType("UserId", UUID)
 SessionId = NewType("SessionId", UUID)
 
@@ -101,6 +99,45 @@ class LinkedIdentity:
             "created_at": self.created_at,
             "updated_at": self.updated_at,
             "email": self.email,
+        }
+
+
+class FactorStatus(StrEnum):
+    """Whether the user has shown to have the factor."""
+
+    UNVERIFIED = "unverified"
+    VERIFIED = "verified"
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A row of `auth.mfa_factors` without its secret."""
+
+    id: str
+    factor_type: str
+    status: str
+    friendly_name: str | None
+    phone: str | None
+    created_at: str
+    updated_at: str
+    last_challenged_at: str | None = None
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the user has shown to have it."""
+        return self.status == FactorStatus.VERIFIED
+
+    def to_json(self) -> dict[str, Any]:
+        """The form that clients read."""
+        return {
+            "id": self.id,
+            "created_at": self.created_at,
+            "updated_at": self.updated_at,
+            "status": self.status,
+            **({"friendly_name": self.friendly_name} if self.friendly_name else {}),
+            "factor_type": self.factor_type,
+            "phone": self.phone or "",
+            "last_challenged_at": self.last_challenged_at,
         }
 
 

@@ -19,7 +19,6 @@ from bulkhead.capabilities.identity.factors.model import (
     Challenge,
     EnrolledFactor,
     EnrolmentInvalid,
-    Factor,
     FactorCodeWrong,
     FactorSecret,
     FactorType,
@@ -29,7 +28,7 @@ from bulkhead.capabilities.identity.factors.model import (
 )
 from bulkhead.capabilities.identity.factors.totp import create_secret, find_step, render_uri
 from bulkhead.capabilities.identity.limits.service import refill
-from bulkhead.capabilities.identity.model import Client, Method, SessionId, Tokens, UserRow
+from bulkhead.capabilities.identity.model import Client, Factor, Method, SessionId, Tokens, UserRow
 from bulkhead.capabilities.identity.sessions.service import check_session
 from bulkhead.capabilities.identity.users.service import (
     get_active_user,

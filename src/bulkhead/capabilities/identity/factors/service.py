@@ -17,7 +17,6 @@ from bulkhead.capabilities.identity.factors.model import (
     ChallengeNotFound,
     ChallengeUsed,
     EnrolmentNeedsSecondFactor,
-    Factor,
     FactorNameTaken,
     FactorNotFound,
     FactorSecret,
@@ -26,7 +25,7 @@ from bulkhead.capabilities.identity.factors.model import (
     SecondFactorRequired,
     parse_factor,
 )
-from bulkhead.capabilities.identity.model import Session
+from bulkhead.capabilities.identity.model import Factor, Session
 from bulkhead.capabilities.identity.sessions.service import create_refresh_token, list_methods
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.ids import new_id
