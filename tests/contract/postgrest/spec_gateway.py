@@ -108,8 +108,4 @@ def authenticator(
         audience=settings.get("jwt-aud"),
         anon_role=settings["db-anon-role"],
     )
-
-    def authenticate(headers: Sequence[tuple[bytes, bytes]]) -> Claims:
-        return verifier.authenticate(headers)
-
-    return authenticate
+    return verifier.authenticate
