@@ -12,7 +12,7 @@ class PathUnknown(NotFound):
 class MethodUnsupported(Invalid):
     """{path} does not take {method}."""
 
-    code = "method_not_allowed"
+    code = "method_unsupported"
     status = 405
 
 

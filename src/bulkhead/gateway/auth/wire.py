@@ -86,7 +86,7 @@ WORDINGS: Mapping[type[BulkheadError], Wording] = MappingProxyType(
         GrantUnsupported: Wording("unsupported_grant_type", code="invalid_credentials"),
         Invalid: Wording("{reason}", code="validation_failed"),
         InvalidCredentials: Wording("Invalid login credentials"),
-        MethodUnsupported: Wording("Method Not Allowed"),
+        MethodUnsupported: Wording("Method Not Allowed", code="method_not_allowed"),
         MailRateLimited: Wording(
             "For security purposes, you can only request this after {retry_after_s} seconds."
         ),
