@@ -34,6 +34,9 @@ SERVICE_AT, VERSION_AT = 3, 4
 JSON = b"application/json; charset=utf-8"
 NAMES = frozenset({"auth", "functions", "graphql", "realtime", "rest", "storage"})
 """The services of a Supabase project."""
+DISCARD_TIMES_MAX = 5
+"""How many times a service's largest body is thrown away of one that is refused."""
+DISCARD_S_MAX = 5.0
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 
@@ -198,7 +201,11 @@ async def _admit(service: Service, scope: Scope, receive: Receive) -> Receive:
     except BodyTooSlow as error:
         raise _Refused(error, close=True) from None
     except BulkheadError as error:
-        is_read = not declared.held_back and await incoming.discard(declared.length)
+        is_read = not declared.held_back and await incoming.discard(
+            declared.length,
+            size_bytes_max=DISCARD_TIMES_MAX * service.body_bytes_max,
+            timeout_s=DISCARD_S_MAX,
+        )
         raise _Refused(error, close=not is_read) from None
     return replay_body(body, receive)
 

@@ -99,14 +99,23 @@ class Incoming:
             raise BodyTooSlow(timeout_s=timeout_s) from None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def discard(self, declared: int | None) -> bool:
-        """Read what is left of it, within limits; False when something is still to come."""
-        if declared is not None and declared > DISCARD_BYTES_MAX:
+    async def discard(
+        self,
+        declared: int | None,
+        *,
+        size_bytes_max: int = DISCARD_BYTES_MAX,
+        timeout_s: float = DISCARD_S_MAX,
+    ) -> bool:
+        """Read what is left of it, within limits; False when something is still to come.
+
+        A client that is cut off while it sends does not get to read why.
+        """
+        if declared is not None and declared > size_bytes_max:
             return self.ended
         size_bytes = 0
         with contextlib.suppress(TimeoutError, ClientLeftError):
-            async with asyncio.timeout(DISCARD_S_MAX):
-                while not self.ended and size_bytes < DISCARD_BYTES_MAX:
+            async with asyncio.timeout(timeout_s):
+                while not self.ended and size_bytes < size_bytes_max:
                     size_bytes += len(await self._next())
         return self.ended
 
