@@ -69,33 +69,34 @@ def find_relationships(
     constraints: Sequence[Constraint],
     views: ViewsBelow,
     primary_keys: Mapping[Name, Collection[str]],
-    schemas: Collection[str],
 ) -> Iterator[Relationship]:
-    """All relationships between the tables and views of `schemas`, in both directions."""
-    to_one = [
-        relationship
-        for relationship in _find_to_one(constraints, views)
-        if relationship.table.schema in schemas
-    ]
-    many_to_many = _find_many_to_many(to_one, primary_keys)
-    inverse = [_invert(relationship) for relationship in to_one]
-    for relationship in [*to_one, *many_to_many, *inverse]:
-        if relationship.table.schema in schemas and relationship.target.schema in schemas:
-            yield relationship
+    """All relationships between the tables and views of all schemas, in both directions."""
+    to_one = list(_find_to_one(constraints, views))
+    yield from to_one
+    yield from _find_many_to_many(to_one, primary_keys)
+    yield from map(_invert, to_one)
 
 
 def arrange_relationships(
-    found: Iterable[Relationship], computed: Iterable[ComputedRelationship]
+    found: Iterable[Relationship],
+    computed: Iterable[ComputedRelationship],
+    schemas: Collection[str],
 ) -> Mapping[tuple[Name, str], Sequence[AnyRelationship]]:
-    """Sort them by table and the schema of the target.
+    """Sort those between tables of `schemas` by table and the schema of the target.
 
     A computed relationship takes the place of those that lead to a table called as its function.
+    Where a junction is not exposed nothing is left, though as if there were something: hints do
+    not suggest another table then.
     """
     by_ends: dict[tuple[Name, Name], list[AnyRelationship]] = {}
     for relationship in found:
-        by_ends.setdefault((relationship.table, relationship.target), []).append(relationship)
+        if relationship.table.schema in schemas and relationship.target.schema in schemas:
+            ways = by_ends.setdefault((relationship.table, relationship.target), [])
+            if relationship.junction is None or relationship.junction.table.schema in schemas:
+                ways.append(relationship)
     for other in computed:
-        by_ends[other.table, other.function] = [other]
+        if other.table.schema in schemas and other.target.schema in schemas:
+            by_ends[other.table, other.function] = [other]
     arranged: dict[tuple[Name, str], list[AnyRelationship]] = {}
     for (table, target), some in by_ends.items():
         arranged.setdefault((table, target.schema), []).extend(some)

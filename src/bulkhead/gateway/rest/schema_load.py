@@ -49,20 +49,19 @@ async def load_schema(
     path = [*schemas, *config.extra_search_path]
     constraints = [read_constraint(row) for row in await tx.fetch(QUERIES.constraints)]
     views = trace_views(await tx.fetch(QUERIES.view_origins, path), schemas)
+    keys = _primary_keys(constraints, views)
     tables = _arrange_tables(
-        await tx.fetch(QUERIES.tables, schemas),
-        await tx.fetch(QUERIES.columns, schemas),
-        _primary_keys(constraints, views),
+        await tx.fetch(QUERIES.tables, schemas), await tx.fetch(QUERIES.columns, schemas), keys
     )
     computed = await tx.fetch(QUERIES.computed, path)
     settings = await tx.fetch(QUERIES.role_settings)
-    keys = {table.name: table.primary_key for table in tables.values()}
     return Schema(
         version=version,
         tables=tables,
         relationships=arrange_relationships(
-            find_relationships(constraints, views, keys, schemas),
-            _read_computed_relationships(computed, schemas),
+            find_relationships(constraints, views, _keys_by_name(constraints, views, keys)),
+            _read_computed_relationships(computed),
+            schemas,
         ),
         functions=arrange_functions(
             await tx.fetch(QUERIES.functions, schemas), config.hoisted_settings
@@ -138,15 +137,19 @@ def _primary_keys(constraints: Iterable[Constraint], views: ViewsBelow) -> Mappi
     return keys
 
 
-def _read_computed_relationships(
-    rows: Iterable[Record], schemas: Sequence[str]
-) -> Iterator[ComputedRelationship]:
+def _keys_by_name(
+    constraints: Iterable[Constraint], views: ViewsBelow, keys: Mapping[int, Sequence[str]]
+) -> Mapping[Name, Sequence[str]]:
+    names = {view.oid: view.name for some in views.values() for view in some}
+    names |= {constraint.relation: constraint.table for constraint in constraints}
+    return {names[relation]: key for relation, key in keys.items()}
+
+
+def _read_computed_relationships(rows: Iterable[Record]) -> Iterator[ComputedRelationship]:
     for row in rows:
-        if row["target"] is None:
-            continue
-        table = Name(row["schema"], row["table"])
-        target = Name(row["target_schema"], row["target"])
-        if table.schema in schemas and target.schema in schemas:
+        if row["target"] is not None:
+            table = Name(row["schema"], row["table"])
+            target = Name(row["target_schema"], row["target"])
             yield ComputedRelationship(
                 function=Name(row["function_schema"], row["function"]),
                 table=table,
