@@ -14,7 +14,6 @@ from bulkhead.gateway.auth.routes import ROUTES
 from bulkhead.gateway.auth.wire import API_VERSION_HEADER, render_error
 from bulkhead.gateway.credentials import ApiKeyRefused, Credentials, Users, without_service
 from bulkhead.gateway.keyring import ApiKeyRing
-from bulkhead.gateway.legacy_tokens import LegacyTokens
 from bulkhead.gateway.service import OTHER, Refusal, Service, refuse_plainly
 from bulkhead.http.asgi import Scope, find_header
 from bulkhead.http.heads import HeadLimits
@@ -43,7 +42,7 @@ def auth_services(
     govern them.
     """
     users, holder = users_of(people), people.users.name
-    governing = Credentials(partial(ring.keys, holder), LegacyTokens, users, is_key_required=False)
+    governing = Credentials(partial(ring.keys, holder), users, is_key_required=False)
     yield Service(
         f"/{people.application}/auth/v1",
         auth_app(people, governing.authenticate),
@@ -53,7 +52,7 @@ def auth_services(
         limits=HeadLimits(),
     )
     for database in databases:
-        own = Credentials(partial(ring.keys, database), LegacyTokens, users)
+        own = Credentials(partial(ring.keys, database), users)
         prefix = f"/{people.application}/{database}/auth/v1"
         authenticate = own.authenticate if database == holder else without_service(own.authenticate)
         yield Service(

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jwt
 
@@ -23,6 +23,7 @@ from bulkhead.engine.connections.claims import Claims, Role
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.gateway.keys import DatabaseKeys, claims_of
 from bulkhead.gateway.rest.errors import JwtClaimsInvalid, JwtUndecodable, RestError
+from bulkhead.gateway.tokens import TokenVerifier
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -41,8 +42,13 @@ class ApiKeyRefused(RestError):
     status = 401
 
     def to_body(self) -> dict[str, Any]:
-        """The error as the edge of Supabase sends it."""
-        return {"message": self.message, "hint": self.advice}
+        """The error as the edge of Supabase sends it, and a code of ours."""
+        return {
+            "code": self.code,
+            "details": None,
+            "hint": self.advice,
+            "message": self.message,
+        }
 
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
@@ -82,13 +88,6 @@ class RoleNotServed(RestError):
     def wire_code(self) -> str:
         """What PostgreSQL says of a role that it does not know."""
         return "22023"
-
-
-class TokenVerifier(Protocol):
-    """What verifies a token that was signed with the JWT secret of a database."""
-
-    def verify(self, token: str) -> Mapping[str, Any]:
-        """The claims of a valid token; raises JwtUndecodable, JwtClaimsInvalid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +134,6 @@ class Credentials:
 
     keys: Callable[[], DatabaseKeys]
     """The same object as long as no key has changed."""
-    verifier_of: Callable[[Sequence[str]], TokenVerifier]
-    """Makes what verifies tokens signed with one of the given secrets."""
     users: Users | None = None
     is_key_required: bool = True
     """Whether a token alone is not enough."""
@@ -176,7 +173,7 @@ class Credentials:
         versions = (keys, None if self.users is None else self.users.version())
         if versions[0] is not self._versions[0] or versions[1] is not self._versions[1]:
             self._known.clear()
-            self._verifier = self.verifier_of(keys.jwt_secrets)
+            self._verifier = TokenVerifier(keys.jwt_secrets)
             self._versions = versions
         return keys
 

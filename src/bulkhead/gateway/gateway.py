@@ -12,7 +12,6 @@ from bulkhead.engine.topology import ApiExposure
 from bulkhead.gateway.auth_service import auth_services, users_of
 from bulkhead.gateway.credentials import Credentials
 from bulkhead.gateway.keyring import open_keyring
-from bulkhead.gateway.legacy_tokens import LegacyTokens
 from bulkhead.gateway.rest.app import RestGateway, has_body
 from bulkhead.gateway.rest.config import RestConfig
 from bulkhead.gateway.service import Service
@@ -42,7 +41,7 @@ def open_gateway(system: System, people: Identity | None) -> Gateway:
     for database in exposed:
         exposure = system.application.topology.database(database).api
         users = None if people is None else users_of(people, database)
-        credentials = Credentials(partial(ring.keys, database), LegacyTokens, users)
+        credentials = Credentials(partial(ring.keys, database), users)
         prefix = f"/{name}/{database}/rest/v1"
         config = rest_config(exposure, f"{origin}{prefix}")
         rest = RestGateway(system.database(database), config, credentials.authenticate)

@@ -69,7 +69,7 @@ async def test_a_stranger_and_the_keys_of_another_database_are_refused(shop: Sho
     for key in ("", "nonsense", shop.key("products"), shop.secret("users")):
         answer = await shop.get("/orders/rest/v1/orders", key)
         assert answer.status_code == 401
-        assert answer.json().keys() == {"message", "hint"}
+        assert answer.json().keys() == {"code", "details", "hint", "message"}
 
 
 async def test_a_forged_token_is_refused_in_the_words_of_postgrest(shop: Shop) -> None:

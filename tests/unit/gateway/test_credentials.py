@@ -26,7 +26,6 @@ from bulkhead.gateway.credentials import (
 )
 from bulkhead.gateway.keyring import ApiKeyRing, open_keyring
 from bulkhead.gateway.keys import KeyKind
-from bulkhead.gateway.legacy_tokens import LegacyTokens
 from bulkhead.gateway.rest.errors import JwtClaimsInvalid, JwtUndecodable
 
 ISSUER = "http://test/commerce/auth/v1"
@@ -45,7 +44,7 @@ class Shop:
         self.users = Users(self.tokens.verify, lambda: self.tokens.keyring.keys)
 
     def credentials(self, database: str = "orders", **options: Any) -> Credentials:
-        return Credentials(partial(self.ring.keys, database), LegacyTokens, self.users, **options)
+        return Credentials(partial(self.ring.keys, database), self.users, **options)
 
     def key(
         self, kind: KeyKind = KeyKind.PUBLISHABLE, role: Role = Role.ANON, database: str = "orders"
