@@ -55,6 +55,7 @@ class Columns:
             plain,
             cast_type=self._cast_type(asked, column),
             transform=parser.function if parser else None,
+            is_foreign=column is not None and not asked.path and _is_foreign(column),
             to_tsvector=(
                 condition.operator in _FTS and column is not None and column.type != "tsvector"
             ),
@@ -94,3 +95,9 @@ class Columns:
             return column.base_cast_type or column.cast_type
         computed = self.schema.computed_columns.get((self.name, asked.name))
         return computed or self.returned.get(asked.name)
+
+
+def _is_foreign(column: Column) -> bool:
+    """Whether the type is none of PostgreSQL's own, whose names have no schema."""
+    type_name = column.base_cast_type or column.cast_type
+    return "." in type_name and not column.is_composite and not column.enum

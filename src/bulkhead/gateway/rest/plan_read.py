@@ -35,6 +35,7 @@ from bulkhead.gateway.rest.query import (
 from bulkhead.gateway.rest.schema import (
     AnyRelationship,
     ComputedRelationship,
+    Junction,
     Name,
     Relationship,
     Schema,
@@ -252,10 +253,20 @@ def _joined(node: ReadNode, depth: int) -> ReadNode:
     qualifier = Name("", junction_alias)
     return replace(
         node,
+        order=node.order or _default_order(node, junction),
         junction_alias=junction_alias,
         joins=_pair(qualifier, node.qualifier, junction.target_columns)
         + _pair(qualifier, node.parent, junction.source_columns),
     )
+
+
+def _default_order(node: ReadNode, junction: Junction) -> tuple[PlanOrder, ...]:
+    """By the key that the junction refers to: joins leave rows in no order that would last."""
+    if any(column.aggregate for column in node.columns) or any(
+        column.aggregate for embed in node.embeds for column in embed.spread_columns
+    ):
+        return ()
+    return tuple(PlanOrder(PlanField(column)) for column, _ in junction.target_columns)
 
 
 def _pair(

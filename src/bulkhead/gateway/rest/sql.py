@@ -75,7 +75,7 @@ def _render_write_plan(plan: WritePlan, parameters: Parameters) -> str:
     else:
         rows = render_read(plan.root, parameters, None)
     answer = _Answer(
-        inserted=INSERTED if plan.wants_inserted else "null::bigint",
+        inserted=f"coalesce({INSERTED}, 0)" if plan.wants_inserted else "null::bigint",
         location=_render_location(plan.primary_key) if plan.wants_location else "null::text[]",
     )
     return _render_answer(plan, f"{SOURCE.name} as ({source})", rows, answer)

@@ -32,16 +32,16 @@ def render_body(handler: Handler, function: Function | None) -> str:
     is_one = function is not None and not function.returns.is_set
     stripped = handler in _STRIPPED
     if handler in _OBJECTS or (is_one and handler in _ARRAYS):
-        return _render_object(row, "json_strip_nulls" if stripped else "")
+        return _render_object(row, stripped=stripped)
     if handler in _ARRAYS:
         rows = f"json_agg({row})"
-        return f"coalesce({f'json_strip_nulls({rows})' if stripped else rows}, '[]')::text"
+        return f"coalesce({f'json_strip_nulls({rows})' if stripped else rows}, '[]')"
     if handler is BuiltinHandler.CSV:
         return _render_csv()
     if handler is BuiltinHandler.GEOJSON:
         return (
             "json_build_object('type', 'FeatureCollection', 'features', "
-            f"coalesce(json_agg(st_asgeojson({ROW})::json), '[]'))::text"
+            f"coalesce(json_agg(st_asgeojson({ROW})::json), '[]'))"
         )
     return "''::text"
 
@@ -51,9 +51,10 @@ def needs_rows_twice(handler: Handler) -> bool:
     return handler is BuiltinHandler.CSV
 
 
-def _render_object(row: str, around: str = "") -> str:
+def _render_object(row: str, *, stripped: bool) -> str:
     """Render one object; it is refused elsewhere that there are several."""
-    return f"coalesce(string_agg({around}(to_json({row}))::text, ','), 'null')"
+    rows = f"json_agg({row})"
+    return f"coalesce({f'json_strip_nulls({rows})' if stripped else rows}->0, 'null')"
 
 
 def _render_csv() -> str:

@@ -18,7 +18,7 @@ from bulkhead.gateway.rest.plan_tree import (
 from bulkhead.gateway.rest.query import Filter, Operator
 from bulkhead.gateway.rest.schema import Name
 from bulkhead.gateway.rest.sql_parts import Parameters, quote, render_cast, render_field
-from bulkhead.gateway.rest.statement import ListBind, PatternBind
+from bulkhead.gateway.rest.statement import Bind, ListBind, PatternBind, TextBind
 
 _COMPARISONS = {
     Operator.EQ: "=",
@@ -37,6 +37,18 @@ _COMPARISONS = {
     Operator.ADJACENT: "-|-",
     Operator.ISDISTINCT: "is distinct from",
 }
+_CONTAINING = frozenset(
+    {
+        Operator.CONTAINS,
+        Operator.CONTAINED,
+        Operator.OVERLAPS,
+        Operator.STRICTLY_LEFT,
+        Operator.STRICTLY_RIGHT,
+        Operator.NOT_RIGHT,
+        Operator.NOT_LEFT,
+        Operator.ADJACENT,
+    }
+)
 _PATTERNS = {
     Operator.LIKE: "like",
     Operator.ILIKE: "ilike",
@@ -136,6 +148,8 @@ def _quantified(asked: Filter, value: str) -> str:
 
 
 def _render_value(field: PlanField, asked: Filter, parameters: Parameters) -> str:
+    if field.is_foreign and asked.operator in _CONTAINING and asked.quantifier is None:
+        return parameters.add_untyped(TextBind(asked.value))
     value = parameters.text(asked.value)
     if field.transform is not None and asked.operator is not Operator.ISDISTINCT:
         return f"{field.transform}({value})"
@@ -155,9 +169,11 @@ def _render_list(field: PlanField, asked: Filter, parameters: Parameters) -> str
 def _render_pattern(field: PlanField, asked: Filter, parameters: Parameters) -> str:
     if field.cast_type in _PATTERNLESS:
         return "null"
-    bind = PatternBind(asked.value)
     is_starred = asked.operator in _STARRED
-    value = parameters.add(bind, "text") if is_starred else parameters.text(asked.value)
+    bind: Bind = PatternBind(asked.value) if is_starred else TextBind(asked.value)
+    if field.is_foreign and asked.quantifier is None:
+        return parameters.add_untyped(bind)
+    value = parameters.add(bind, "text")
     if field.cast_type == "bytea":
         return f"cast({value} as bytea)"
     return value if asked.quantifier is None else f"cast({value} as text[])"

@@ -31,8 +31,11 @@ class Parameters:
 
     def add(self, bind: Bind, wire_type: str) -> str:
         """Render a parameter that is sent as `wire_type`."""
-        number = self._numbers.setdefault(bind, len(self._numbers) + 1)
-        return f"${number}::{wire_type}"
+        return f"{self.add_untyped(bind)}::{wire_type}"
+
+    def add_untyped(self, bind: Bind) -> str:
+        """Render a parameter whose type the server finds out."""
+        return f"${self._numbers.setdefault(bind, len(self._numbers) + 1)}"
 
     def text(self, value: Value) -> str:
         """Render a text of the address."""

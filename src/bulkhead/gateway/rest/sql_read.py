@@ -1,4 +1,4 @@
-"""The tree of a read as one query: embeddings are lateral joins, lists are aggregated below them.
+"""The tree of a read as one query: embeddings are subqueries or lateral joins.
 
 Source of the form: PostgREST v14, `QueryBuilder.hs`. Embedded rows become `jsonb` as there, which
 the spaces in their JSON show.
@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from bulkhead.gateway.rest.plan_tree import (
     EmbedIsNull,
     PlanColumn,
+    PlanCondition,
+    PlanLogic,
     ReadNode,
     Spread,
     SpreadColumn,
 )
-from bulkhead.gateway.rest.schema import ComputedRelationship, Name
+from bulkhead.gateway.rest.schema import ComputedRelationship, Name, Relationship
 from bulkhead.gateway.rest.sql_filter import RenderEmbed, render_conditions
 from bulkhead.gateway.rest.sql_parts import (
     Parameters,
@@ -41,8 +43,11 @@ class _Item:
 def render_read(node: ReadNode, parameters: Parameters, max_rows: int | None) -> str:
     """Render the query of `node` and of all that is embedded in it."""
     source = node.qualifier
-    items = list(_select(node, parameters))
-    joins = "".join(_render_join(embed, parameters, max_rows) for embed in node.embeds)
+    joined = _find_joined(node)
+    items = list(_select(node, joined, parameters, max_rows))
+    joins = "".join(
+        _render_join(embed, parameters, max_rows) for embed in node.embeds if embed.alias in joined
+    )
     conditions = render_conditions(node.where, source, parameters) + _join_conditions(node)
     # The values of a spread list are ordered where they are gathered.
     order = () if node.spread is Spread.TO_MANY and not node.is_limited else node.order
@@ -73,7 +78,34 @@ def render_count(node: ReadNode, parameters: Parameters) -> str:
     return f"select 1{_render_from(node)}{_where(conditions)}"
 
 
-def _select(node: ReadNode, parameters: Parameters) -> Iterator[_Item]:
+def _find_joined(node: ReadNode) -> frozenset[str]:
+    """The aliases of embeddings that must be joined.
+
+    What is only shown is a subquery in the select list instead: it leaves the order of the rows
+    alone, and the server runs it for the rows within a limit only.
+    """
+    named = {term.alias for term in node.order} | set(_list_tested(node.where))
+    is_grouped = any(column.aggregate for column in node.columns) or any(
+        column.aggregate for embed in node.embeds for column in embed.spread_columns
+    )
+    return frozenset(
+        embed.alias
+        for embed in node.embeds
+        if is_grouped or embed.is_inner or embed.spread is not None or embed.alias in named
+    )
+
+
+def _list_tested(conditions: tuple[PlanCondition, ...]) -> Iterator[str]:
+    for condition in conditions:
+        if isinstance(condition, EmbedIsNull):
+            yield condition.alias
+        elif isinstance(condition, PlanLogic):
+            yield from _list_tested(condition.items)
+
+
+def _select(
+    node: ReadNode, joined: frozenset[str], parameters: Parameters, max_rows: int | None
+) -> Iterator[_Item]:
     source = node.qualifier
     if not node.columns and not node.embeds:
         yield _Item(quote_column(source, "*"))
@@ -83,7 +115,10 @@ def _select(node: ReadNode, parameters: Parameters) -> Iterator[_Item]:
         of = source if term.alias is None else Name("", term.alias)
         yield _Item(f"{render_shown(of, term.field, parameters)} as {quote(name)}")
     for embed in node.embeds:
-        yield from _select_embed(embed, node)
+        if embed.alias in joined:
+            yield from _select_joined(embed, node)
+        elif not embed.is_empty:
+            yield _Item(_render_subquery(embed, parameters, max_rows))
 
 
 def _select_column(column: PlanColumn, source: Name, parameters: Parameters) -> _Item:
@@ -101,7 +136,7 @@ def _select_column(column: PlanColumn, source: Name, parameters: Parameters) -> 
     return _Item(_named(rendered, column.alias), column.aggregate is not None)
 
 
-def _select_embed(embed: ReadNode, parent: ReadNode) -> Iterator[_Item]:
+def _select_joined(embed: ReadNode, parent: ReadNode) -> Iterator[_Item]:
     alias = quote(embed.alias)
     if embed.spread is not None:
         for column in embed.spread_columns:
@@ -115,6 +150,25 @@ def _select_embed(embed: ReadNode, parent: ReadNode) -> Iterator[_Item]:
         yield _Item(f"to_jsonb({alias}.*) as {quote(embed.name)}")
     else:
         yield _Item(f"coalesce({alias}.{alias}, '[]') as {quote(embed.name)}")
+
+
+def _render_subquery(embed: ReadNode, parameters: Parameters, max_rows: int | None) -> str:
+    alias = quote(embed.alias)
+    query = render_read(embed, parameters, max_rows)
+    if embed.is_to_one:
+        limit = "" if _is_unique(embed) else " limit 1"
+        shown = f"(select to_jsonb({alias}.*) from ({query}{limit}) as {alias})"
+    else:
+        shown = f"coalesce((select jsonb_agg({alias}) from ({query}) as {alias}), '[]')"
+    return f"{shown} as {quote(embed.name)}"
+
+
+def _is_unique(embed: ReadNode) -> bool:
+    """Whether a key of the table makes sure that there is only one row."""
+    relationship = embed.relationship
+    return embed.is_limited or (
+        isinstance(relationship, Relationship) and not relationship.target_is_view
+    )
 
 
 def _select_spread(embed: ReadNode, column: SpreadColumn) -> _Item:

@@ -36,7 +36,7 @@ def where_of(condition: str, table: str = "orders") -> str:
 def test_a_read_gathers_its_rows_in_one_row() -> None:
     assert statement_of(ask("GET", "/labels")).sql == (
         "select null::bigint as total, count(*) as page_total, "
-        "coalesce(json_agg(pgrst_row), '[]')::text as body, "
+        "coalesce(json_agg(pgrst_row), '[]') as body, "
         "nullif(current_setting('response.headers', true), '') as headers, "
         "nullif(current_setting('response.status', true), '') as status, "
         "null::bigint as inserted, null::text[] as location "
@@ -104,13 +104,23 @@ def test_a_domain_is_shown_and_read_by_its_functions() -> None:
 
 def test_a_row_of_another_table_is_embedded_as_an_object() -> None:
     assert rows_of("/items?select=sku,order:orders(total)") == (
-        'select "shop"."items"."sku", to_jsonb("pgrst_1".*) as "order" from "shop"."items"'
-        ' left join lateral (select "orders_1"."total" from "shop"."orders" as "orders_1"'
-        ' where "orders_1"."id" = "shop"."items"."order_id") as "pgrst_1" on true'
+        'select "shop"."items"."sku", (select to_jsonb("pgrst_1".*) from ('
+        'select "orders_1"."total" from "shop"."orders" as "orders_1"'
+        ' where "orders_1"."id" = "shop"."items"."order_id") as "pgrst_1") as "order"'
+        ' from "shop"."items"'
     )
 
 
 def test_rows_of_another_table_are_embedded_as_a_list() -> None:
+    assert rows_of("/orders?select=items(sku)") == (
+        'select coalesce((select jsonb_agg("pgrst_1") from ('
+        'select "items_1"."sku" from "shop"."items" as "items_1"'
+        ' where "items_1"."order_id" = "shop"."orders"."id") as "pgrst_1"), \'[]\') as "items"'
+        ' from "shop"."orders"'
+    )
+
+
+def test_rows_without_any_of_another_table_are_left_out_by_an_inner_join() -> None:
     assert rows_of("/orders?select=id,items!inner(sku)&items.price=gt.5") == (
         'select "shop"."orders"."id", coalesce("pgrst_1"."pgrst_1", \'[]\') as "items"'
         ' from "shop"."orders" inner join lateral ('
@@ -126,7 +136,7 @@ def test_a_junction_is_joined_to_both_sides() -> None:
     assert (
         ' from "shop"."labels" as "labels_1", "shop"."order_labels" as "order_labels_j1"'
         ' where "order_labels_j1"."label_id" = "labels_1"."id"'
-        ' and "order_labels_j1"."order_id" = "shop"."orders"."id"'
+        ' and "order_labels_j1"."order_id" = "shop"."orders"."id" order by "labels_1"."id"'
     ) in rows_of("/orders?select=labels(name)")
 
 
@@ -237,7 +247,7 @@ def test_duplicates_are_merged_on_the_primary_key() -> None:
     )
     sql = statement_of(request).sql
     assert ' on conflict ("id") do update set "id" = excluded."id", "name" = excluded."name"' in sql
-    assert "'pgrst.inserted', true), '')::bigint as inserted" in sql
+    assert "'pgrst.inserted', true), '')::bigint, 0) as inserted" in sql
 
 
 def test_duplicates_are_ignored_on_the_columns_that_were_named() -> None:
@@ -329,7 +339,7 @@ def test_a_function_that_returns_rows_stands_alone_in_from() -> None:
 def test_one_object_is_not_a_list() -> None:
     request = ask("GET", "/labels?id=eq.1", accept=["application/vnd.pgrst.object+json"])
     sql = statement_of(request).sql
-    assert "coalesce(string_agg((to_json(pgrst_row))::text, ','), 'null') as body" in sql
+    assert "coalesce(json_agg(pgrst_row)->0, 'null') as body" in sql
 
 
 def test_a_plan_is_explained_with_its_options() -> None:
