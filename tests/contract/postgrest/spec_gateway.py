@@ -14,11 +14,16 @@ from tests.contract.postgrest.vectors import Vector, base_config, find_differenc
 
 from bulkhead.engine.connections.claims import Claims
 from bulkhead.engine.connections.database import OpenDatabase
+from bulkhead.gateway.dispatch import Dispatcher
 from bulkhead.gateway.rest.app import RestGateway
 from bulkhead.gateway.rest.config import OpenApiMode, RestConfig, TxEnd
+from bulkhead.gateway.service import Service
 from bulkhead.gateway.tokens import TokenVerifier
 from bulkhead.web.serving import serving
 
+PREFIX = "/postgrest/spec/rest/v1"
+"""Where applications have it, so that the cases see what clients see."""
+BODY_BYTES_MAX = 1_000_000
 _APP_SETTING = "app.settings."
 
 
@@ -62,9 +67,10 @@ async def serving_spec(database: OpenDatabase, config: str) -> AsyncIterator[str
     settings = {**base_config(), **json.loads(config)}
     gateway = RestGateway(database, rest_config(settings), authenticator(settings))
     await gateway.start()
+    service = Service(PREFIX, gateway, BODY_BYTES_MAX)
     try:
-        async with serving(gateway) as served:
-            yield served.url
+        async with serving(Dispatcher(gateway, [service], {})) as served:
+            yield served.url + PREFIX
     finally:
         await gateway.close()
 
