@@ -201,3 +201,41 @@ async def test_the_same_api_may_stand_at_several_places(identity: Identity) -> N
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as browser:
         for place in ("/shop/auth/v1", "/shop/orders/auth/v1"):
             assert (await browser.get(f"{place}/health")).status_code == 200
+
+
+async def test_the_openid_configuration_leads_to_the_keys(
+    browser: httpx.AsyncClient, identity: Identity
+) -> None:
+    answer = await browser.get(f"{PREFIX}/.well-known/openid-configuration")
+    said = answer.json()
+    assert answer.headers["cache-control"] == "public, max-age=600"
+    assert said["issuer"] == identity.issuer
+    assert said["jwks_uri"] == f"{identity.issuer}/.well-known/jwks.json"
+    assert said["code_challenge_methods_supported"] == ["S256", "plain"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/authorize?provider=github", 400, "validation_failed"),
+        ("POST", "/token?grant_type=id_token", 422, "provider_disabled"),
+        ("POST", "/token?grant_type=web3", 422, "provider_disabled"),
+        ("POST", "/sso", 404, "saml_provider_disabled"),
+        ("GET", "/passkeys", 404, "passkey_disabled"),
+    ],
+)
+async def test_what_is_not_there_is_refused_in_words_that_clients_know(
+    browser: httpx.AsyncClient, method: str, path: str, status: int, code: str
+) -> None:
+    answer = await browser.request(method, f"{PREFIX}{path}", json={})
+    assert (answer.status_code, answer.json()["error_code"]) == (status, code)
+
+
+async def test_a_failure_of_ours_is_told_without_its_reasons(
+    browser: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = {"email": "ada@example.com", "password": "correct horse battery"}
+    answer = await browser.post(f"{PREFIX}/token?grant_type=password", json=body)
+    assert (answer.status_code, answer.json()["error_code"]) == (500, "unexpected_failure")
+    assert "NoneType" not in answer.text
+    assert "NoneType" in caplog.text
