@@ -31,8 +31,11 @@ Record = Any  # asyncpg.Record: a mapping by column name.
 
 # `reset all` leaves `role` alone (GUC_NO_RESET_ALL), so it is reset by name.
 _WIPE = ";reset role;reset all;close all;unlisten *;select pg_catalog.pg_advisory_unlock_all()"
-# The same in front of a beginning, which must not become part of the transaction that wipes.
-_END_READ = f"commit;begin{_WIPE};commit;"
+# A read wipes before it commits, so that a beginning can follow in the same message. A write must
+# not: its deferred triggers still run, when it commits, under its role and claims.
+RELEASE_LOCKS = "pg_catalog.pg_advisory_unlock_all()"
+_END_READ = "reset role;reset all;close all;unlisten *;commit;"
+_END_READ_HOLDING = f"select {RELEASE_LOCKS};{_END_READ}"
 
 
 # Statements prepared by SQL cannot be wiped, and DEALLOCATE takes the driver's own ones away: a
@@ -68,6 +71,7 @@ class Transaction:
         "_connection",
         "_failed",
         "_lost",
+        "_released",
         "_spent",
         "_tail",
         "_timeout_s",
@@ -91,6 +95,7 @@ class Transaction:
         self._after: list[Callable[[], None]] = []
         self._failed = False
         self._lost = False
+        self._released = False
         self._spent = False
         self.database = database
         self.claims = claims
@@ -164,6 +169,13 @@ class Transaction:
         """Call `callback` once the transaction is durable; never when it is not."""
         self._after.append(callback)
 
+    def note_released(self) -> None:
+        """Note that the last statement evaluated `RELEASE_LOCKS` after everything else in it.
+
+        As a query of its own that is half of what the end of a read costs.
+        """
+        self._released = True
+
     def savepoint(self) -> Savepoint:
         """A block whose failure leaves the rest of the transaction intact."""
         return Savepoint(self)
@@ -174,6 +186,7 @@ class Transaction:
         return self._failed
 
     def _note(self, sql: str) -> None:
+        self._released = False
         self._spent = self._spent or may_last(sql)
 
     def _fail(self, error: Exception) -> BulkheadError:
@@ -293,7 +306,7 @@ class TransactionBlock:
     async def _commit(self) -> None:
         lease, tail = self._lease, self._tx._tail
         if self._ends_later and not tail and not self._tx._spent:
-            lease.unfinished = _END_READ
+            lease.unfinished = _END_READ if self._tx._released else _END_READ_HOLDING
             self._end()
             return
         text = ";".join([*tail, "commit"]) + _WIPE

@@ -10,6 +10,7 @@ from bulkhead.engine.application import Application
 from bulkhead.engine.connections.admin import administer
 from bulkhead.engine.connections.claims import ANON, Claims, user
 from bulkhead.engine.connections.database import OpenDatabase
+from bulkhead.engine.connections.transaction import RELEASE_LOCKS
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.ids import derive_id
 from bulkhead.engine.settings import Settings
@@ -25,6 +26,12 @@ OPEN_TRANSACTIONS = """
 select count(*)
 from pg_stat_activity
 where datname = current_database() and state = 'idle in transaction'
+"""
+ADVISORY_LOCKS = """
+select count(*)
+from pg_locks
+where locktype = 'advisory'
+  and database = (select oid from pg_database where datname = current_database())
 """
 SERIALIZABLE = "set transaction isolation level serializable;"
 
@@ -78,6 +85,30 @@ async def test_a_read_after_one_that_failed_finds_a_connection(notes: OpenDataba
             await read(notes, ADA, sql)
         assert await read(notes, ANON, "select current_user::text") == "anon"
         assert await read(notes, ADA, "select current_user::text") == "authenticated"
+
+
+async def count_locks(database: OpenDatabase) -> int:
+    async with administer(database) as connection:
+        count: int = await connection.fetchval(ADVISORY_LOCKS)
+    return count
+
+
+async def test_locks_that_a_statement_releases_itself_are_released(notes: OpenDatabase) -> None:
+    locking = "select pg_advisory_lock(4713)::text"
+    async with notes.transaction(ADA, read_only=True) as tx:
+        await tx.fetchval(f"select {RELEASE_LOCKS}::text from ({locking} offset 0) as locked")
+        tx.note_released()
+    assert await read(notes, ADA, "select 1::text") == "1"
+    assert await count_locks(notes) == 0
+
+
+async def test_locks_taken_after_a_release_was_noted_are_released(notes: OpenDatabase) -> None:
+    async with notes.transaction(ADA, read_only=True) as tx:
+        await tx.fetchval(f"select {RELEASE_LOCKS}::text")
+        tx.note_released()
+        await tx.fetchval("select pg_advisory_lock(4714)::text")
+    assert await read(notes, ADA, "select 1::text") == "1"
+    assert await count_locks(notes) == 0
 
 
 async def test_a_connection_lost_with_its_end_unsent_is_replaced(notes: OpenDatabase) -> None:
