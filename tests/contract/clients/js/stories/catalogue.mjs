@@ -157,4 +157,4 @@ const controller = new AbortController();
 const called = table().select("*").abortSignal(controller.signal);
 controller.abort();
 assert.match((await called).error.message, /AbortError/);
-await assert.rejects(table().select("nothing").throwOnError(), { code: "42703" });
+await assert.rejects(async () => await table().select("nothing").throwOnError(), { code: "42703" });
