@@ -26,9 +26,7 @@ SHARED: Headers = [ANY_ORIGIN, (b"access-control-expose-headers", EXPOSED)]
 
 
 def find_preflight(scope: Scope) -> Headers | None:
-    """The answer's headers when a browser asks what a page may send, else None."""
-    if scope["method"] != "OPTIONS":
-        return None
+    """The headers of the answer when a browser asks with OPTIONS what a page may send, or None."""
     if not (find_header(scope, b"origin") and find_header(scope, b"access-control-request-method")):
         return None
     wanted = find_header(scope, b"access-control-request-headers") or b""
@@ -41,13 +39,6 @@ def find_preflight(scope: Scope) -> Headers | None:
     ]
 
 
-def sharing_headers(scope: Scope) -> Headers:
-    """What lets pages of any origin read the answer; the long half for pages only."""
-    return SHARED if find_header(scope, b"origin") else [ANY_ORIGIN]
-
-
 def share(headers: Headers, sharing: Headers) -> Headers:
     """The headers of an answer with `sharing`; what says who may read it itself stays as it is."""
-    if any(name == ANY_ORIGIN[0] for name, _ in headers):
-        return headers
-    return [*headers, *sharing]
+    return headers if ANY_ORIGIN[0] in dict(headers) else [*headers, *sharing]

@@ -109,6 +109,9 @@ class Sent(NamedTuple):
     @classmethod
     def read(cls, headers: Headers) -> Sent:
         """Find both headers; raises ApiKeyAmbiguous when one is there twice and differs."""
+        fields = dict(headers)
+        if len(fields) == len(headers):
+            return cls(fields.get(b"apikey", b""), fields.get(b"authorization", b""))
         key = authorization = b""
         for name, value in headers:
             if name == b"apikey":
@@ -150,7 +153,7 @@ class Credentials:
         sent = Sent.read(headers)
         keys = self._refresh()
         found = self._known.get(sent)
-        if found is not None and now().timestamp() < found[0]:
+        if found is not None and (found[0] == NEVER or now().timestamp() < found[0]):
             self._known.move_to_end(sent)
             return found[1]
         claims, expires_at = self._identify(sent, keys)

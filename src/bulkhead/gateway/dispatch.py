@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from bulkhead.engine.connections.router import PlacementUnknown
 from bulkhead.engine.errors import BulkheadError, NotFound
-from bulkhead.gateway.cors import find_preflight, share, sharing_headers
+from bulkhead.gateway.cors import ANY_ORIGIN, SHARED, find_preflight, share
 from bulkhead.gateway.service import OTHER, Headers, Refusal, Service, refuse_plainly
 from bulkhead.http.asgi import ROUTE, App, Message, Receive, Scope, Send
 from bulkhead.http.bodies import (
@@ -71,7 +71,9 @@ class Dispatcher:
         self._web = web
         self._services = {service.prefix: service for service in services}
         self._databases = databases
-        self._always = [NOSNIFF, HSTS] if https else [NOSNIFF]
+        always = [NOSNIFF, HSTS] if https else [NOSNIFF]
+        self._always = [ANY_ORIGIN, *always]
+        self._for_pages = [*SHARED, *always]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -98,13 +100,19 @@ class Dispatcher:
     async def _serve(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
         rest = scope["path"][len(service.prefix) :] or "/"
         scope[ROUTE] = service.prefix + service.route_of(rest)
-        answer = _Answer(send, [*sharing_headers(scope), *self._always])
-        preflight = find_preflight(scope)
-        if preflight is not None:
-            await answer.finish(200, preflight, b"")
-            return
+        fields = dict(scope["headers"])
+        answer = _Answer(send, self._for_pages if b"origin" in fields else self._always)
+        if scope["method"] == "OPTIONS":
+            preflight = find_preflight(scope)
+            if preflight is not None:
+                await answer.finish(200, preflight, b"")
+                return
         try:
-            receive = await _admit(service, scope, receive)
+            _verify_head(service, scope)
+            if b"content-length" in fields or b"transfer-encoding" in fields:
+                receive = await _take_body(service, scope, receive)
+            else:
+                _admit(service, scope)
         except ClientLeftError:
             return
         except _Refused as refused:
@@ -138,7 +146,7 @@ class Dispatcher:
             error = ServiceMissing(
                 service=parts[3], database=parts[2], known=", ".join(served) or "none"
             )
-        answer = _Answer(send, [*sharing_headers(scope), *self._always])
+        answer = _Answer(send, self._for_pages)
         await answer.refuse(refuse_plainly(error, scope), close=False)
 
 
@@ -179,19 +187,26 @@ class _Answer:
         await self.finish(refusal.status, headers, refusal.encode())
 
 
-async def _admit(service: Service, scope: Scope, receive: Receive) -> Receive:
-    """Verify a request and have its body at hand; raises _Refused, ClientLeftError."""
+def _verify_head(service: Service, scope: Scope) -> None:
     try:
         verify_head(scope, service.limits)
+    except BulkheadError as error:
+        raise _Refused(error, close=True) from None
+
+
+def _admit(service: Service, scope: Scope) -> None:
+    try:
+        service.admit(scope)
+    except BulkheadError as error:
+        raise _Refused(error, close=False) from None
+
+
+async def _take_body(service: Service, scope: Scope, receive: Receive) -> Receive:
+    """Admit a request and have its body at hand; raises _Refused, ClientLeftError."""
+    try:
         declared = read_declared(scope["headers"])
     except BulkheadError as error:
         raise _Refused(error, close=True) from None
-    if declared.is_empty:
-        try:
-            service.admit(scope)
-        except BulkheadError as error:
-            raise _Refused(error, close=False) from None
-        return receive
     incoming = Incoming(receive)
     try:
         service.admit(scope)
@@ -219,7 +234,7 @@ def _is_of_a_project(parts: Sequence[str]) -> bool:
 def _move(scope: Scope, prefix: str, rest: str) -> None:
     """Let the service see what stands below its prefix."""
     raw = scope.get("raw_path") or b""
-    scope["root_path"] = scope.get("root_path", "") + prefix
+    scope["root_path"] = prefix
     scope["path"] = rest
-    below = raw.removeprefix(prefix.encode()).partition(b"?")[0]
+    below = raw.removeprefix(prefix.encode())
     scope["raw_path"] = (below or b"/") if below != raw else quote(rest).encode()

@@ -1,6 +1,7 @@
 """Request lines and headers, bounded and sound before anything is made of them."""
 
 from dataclasses import dataclass
+from itertools import chain
 
 from bulkhead.engine.errors import BulkheadError, Invalid
 from bulkhead.http.asgi import Scope
@@ -78,12 +79,9 @@ def _verify_text(path: str) -> None:
 
 def _verify_headers(scope: Scope, limits: HeadLimits) -> None:
     headers = scope["headers"]
-    size_bytes = 0
-    has_host = scope["http_version"] != "1.1"
-    for name, value in headers:
-        size_bytes += len(name) + len(value)
-        has_host = has_host or (name == b"host" and value != b"")
+    # Joined, because every request is measured and a loop over its headers takes longer.
+    size_bytes = len(b"".join(chain.from_iterable(headers)))
     if size_bytes > limits.header_bytes_max or len(headers) > limits.headers_max:
         raise HeadersTooLarge(bytes_max=limits.header_bytes_max, count_max=limits.headers_max)
-    if not has_host:
+    if scope["http_version"] == "1.1" and not dict(headers).get(b"host"):
         raise HostMissing
