@@ -166,6 +166,8 @@ async def _take_back(tx: Transaction) -> NoReturn:
 
 async def _fetch(tx: Transaction, request: ApiRequest, statement: Statement) -> ResultSet:
     row = await tx.fetchrow(statement.sql, *bind(statement, request))
+    if statement.releases_locks:
+        tx.note_released()
     if row is None:
         return ResultSet()
     total, page_total, body, headers, status, inserted, location = row

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bulkhead.engine.connections.sql import literal
+from bulkhead.engine.connections.transaction import RELEASE_LOCKS
 from bulkhead.gateway.rest.plan import SOURCE, CallPlan, Plan, ReadPlan, WritePlan
 from bulkhead.gateway.rest.plan_media import BuiltinHandler, Explain
 from bulkhead.gateway.rest.request import Count
@@ -32,6 +33,10 @@ _SETTINGS = (
     "nullif(current_setting('response.headers', true), '') as headers, "
     "nullif(current_setting('response.status', true), '') as status"
 )
+
+
+# Evaluated after all rows are there. It is never null, so that the column is.
+_RELEASED = f"case when {RELEASE_LOCKS} is null then 0::bigint end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +63,13 @@ def render(plan: Plan) -> Statement:
     if isinstance(plan, ReadPlan) and plan.count in _GUESSED:
         explain_sql = f"explain (format json) {render_count(plan.root, guess)}"
     sql = _explained(sql, plan.media.explain)
-    return Statement(sql, parameters.binds, explain_sql, guess.binds)
+    return Statement(sql, parameters.binds, explain_sql, guess.binds, _releases_locks(plan))
 
 
 def _render_read_plan(plan: ReadPlan, parameters: Parameters) -> str:
     rows = render_read(plan.root, parameters, plan.max_rows)
-    answer = _Answer(total=_render_total(plan, parameters, "count(*)"))
+    total = _render_total(plan, parameters, "count(*)")
+    answer = _Answer(total=total, inserted=_render_release(plan))
     return _render_answer(plan, "", rows, answer)
 
 
@@ -86,7 +92,11 @@ def _render_call_plan(plan: CallPlan, parameters: Parameters) -> str:
     rows = render_read(plan.root, parameters, plan.max_rows)
     function = plan.call.function
     page_total = "count(*)" if function.returns.is_set else "1::bigint"
-    answer = _Answer(total=_render_total(plan, parameters, page_total), page_total=page_total)
+    answer = _Answer(
+        total=_render_total(plan, parameters, page_total),
+        page_total=page_total,
+        inserted=_render_release(plan),
+    )
     return _render_answer(plan, f"{SOURCE.name} as ({source})", rows, answer, function)
 
 
@@ -106,6 +116,14 @@ def _render_answer(
         f"{answer.inserted} as inserted, {answer.location} as location "
         f"from {from_rows} {ROW}"
     )
+
+
+def _releases_locks(plan: Plan) -> bool:
+    return plan.is_read_only and plan.media.explain is None
+
+
+def _render_release(plan: Plan) -> str:
+    return _RELEASED if _releases_locks(plan) else "null::bigint"
 
 
 def _render_total(plan: ReadPlan | CallPlan, parameters: Parameters, page_total: str) -> str:

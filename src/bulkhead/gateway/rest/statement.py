@@ -173,6 +173,9 @@ class Statement:
     explain_sql: str | None = None
     """For a planned or estimated count: `EXPLAIN (FORMAT JSON)` of all rows, without a limit."""
     explain_binds: tuple[Bind, ...] = ()
+    releases_locks: bool = False
+    """Whether it ends by releasing what advisory locks the session holds, as reads do: then
+    `inserted` is null."""
 
 
 def bind(statement: Statement, request: ApiRequest) -> list[object]:
