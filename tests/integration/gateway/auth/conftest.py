@@ -13,7 +13,6 @@ from bulkhead.engine.testing import TestServers
 from bulkhead.gateway.auth_service import users_of
 from bulkhead.gateway.credentials import Credentials
 from bulkhead.gateway.keyring import open_keyring
-from bulkhead.gateway.legacy_tokens import LegacyTokens
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ async def office(system: System) -> Office:
 
     club = open_club(system, authenticate=authenticate)
     credentials = Credentials(
-        partial(ring.keys, "users"), LegacyTokens, users_of(club.identity), is_key_required=False
+        partial(ring.keys, "users"), users_of(club.identity), is_key_required=False
     )
     return Office(club, ring, authenticate)
 
