@@ -170,9 +170,14 @@ async def _fetch(tx: Transaction, request: ApiRequest, statement: Statement) -> 
         tx.note_released()
     if row is None:
         return ResultSet()
-    total, page_total, body, headers, status, inserted, location = row
     return ResultSet(
-        _encode(body), page_total, total, headers, status, inserted, tuple(location or ())
+        body=_encode(row["body"]),
+        page_total=row["page_total"],
+        total=row["total"],
+        headers=row["headers"],
+        status=row["status"],
+        inserted=row["inserted"],
+        location=tuple(row["location"] or ()),
     )
 
 

@@ -110,10 +110,14 @@ def _render_answer(
         tables.append(f"{ROWS} as ({rows})")
         from_rows = ROWS
     tables_sql = f"with {', '.join(tables)} " if tables else ""
+    body = f"{render_body(handler, function)} as body"
+    location = f"{answer.location} as location"
+    is_write = isinstance(plan, WritePlan)
     return (
         f"{tables_sql}select {answer.total} as total, {answer.page_total} as page_total, "
-        f"{render_body(handler, function)} as body, {_SETTINGS}, "
-        f"{answer.inserted} as inserted, {answer.location} as location "
+        # Explained plans number what comes out, so the places are PostgREST's.
+        f"{f'{location}, {body}' if is_write else body}, {_SETTINGS}, "
+        f"{answer.inserted} as inserted{'' if is_write else f', {location}'} "
         f"from {from_rows} {ROW}"
     )
 

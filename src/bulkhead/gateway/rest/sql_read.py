@@ -85,13 +85,15 @@ def _find_joined(node: ReadNode) -> frozenset[str]:
     alone, and the server runs it for the rows within a limit only.
     """
     named = {term.alias for term in node.order} | set(_list_tested(node.where))
-    is_grouped = any(column.aggregate for column in node.columns) or any(
-        column.aggregate for embed in node.embeds for column in embed.spread_columns
+    is_gathered = (
+        node.spread is not None
+        or any(column.aggregate for column in node.columns)
+        or any(column.aggregate for embed in node.embeds for column in embed.spread_columns)
     )
     return frozenset(
         embed.alias
         for embed in node.embeds
-        if is_grouped or embed.is_inner or embed.spread is not None or embed.alias in named
+        if is_gathered or embed.is_inner or embed.spread is not None or embed.alias in named
     )
 
 

@@ -69,7 +69,7 @@ def _render_tally(step: int) -> str:
     Unlike `xmax` it also works for views, foreign and partitioned tables.
     """
     current = f"coalesce({INSERTED}, 0)"
-    return f"set_config('pgrst.inserted', ({current} + {step})::text, true) is not null"
+    return f"set_config('pgrst.inserted', ({current} + {step})::text, true) <> ''"
 
 
 def _render_update(update: Update, parameters: Parameters) -> str:
