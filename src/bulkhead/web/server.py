@@ -90,7 +90,7 @@ def create_api(mounts: Sequence[Mount], metrics: Metrics) -> FastAPI:
     api = FastAPI(
         title="Bulkhead",
         version=bulkhead.__version__,
-        description=bulkhead.__doc__ or "",
+        description=_describe(mounts),
         openapi_url=None,
         openapi_tags=[{"name": mount.name, "description": mount.title} for mount in mounts],
         separate_input_output_schemas=False,
@@ -104,6 +104,18 @@ def create_api(mounts: Sequence[Mount], metrics: Metrics) -> FastAPI:
     for router in _own_routers(databases, metrics):
         api.include_router(router)
     return api
+
+
+def _describe(mounts: Sequence[Mount]) -> str:
+    """What the API is, and where the APIs stand that are not described with it."""
+    lines = [bulkhead.__doc__ or ""]
+    lines += [
+        f"Supabase's clients reach {mount.title} at /{mount.name}/<database>: REST at /rest/v1, "
+        "described at its root, and the API of the users at /auth/v1."
+        for mount in mounts
+        if mount.services
+    ]
+    return "\n\n".join(lines)
 
 
 def add_layers(

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from bulkhead.engine.errors import NotFound
 from bulkhead.engine.settings import Settings
+from bulkhead.gateway.service import Service
 from bulkhead.web.server import Mount, WebOptions, create_app
 
 router = APIRouter(prefix="/carts", tags=["carts"])
@@ -170,3 +171,14 @@ async def test_every_problem_s_type_leads_to_its_meaning(client: httpx.AsyncClie
     assert (await client.get(path)).status_code == 200
     errors = (await client.get(f"{path}.json")).json()
     assert code in {error["code"] for error in errors}
+
+
+async def test_the_description_says_where_the_apis_of_a_gateway_stand() -> None:
+    async def api(scope: object, receive: object, send: object) -> None:
+        """Never asked."""
+
+    service = Service("/commerce/orders/rest/v1", api, 1)
+    app = create_app([Mount("commerce", "A shop", [router], services=(service,))], Settings())
+    async with connect(app) as client:
+        told = (await client.get("/openapi.json")).json()["info"]["description"]
+    assert "A shop at /commerce/<database>: REST at /rest/v1" in told
