@@ -123,6 +123,8 @@ def _json_step(s: Scanner) -> JsonStep:
 def _json_index(s: Scanner) -> tuple[bool, str]:
     sign = s.maybe(lambda s: s.literal("-")) or ""
     digits = s.run_of_some(_DIGITS, "digit")
+    if s.text.startswith(")", s.at):
+        return True, sign + digits
     s.either(
         *(
             lambda s, word=word: s.attempt(lambda s: s.ahead(word))
