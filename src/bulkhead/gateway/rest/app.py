@@ -40,8 +40,12 @@ if TYPE_CHECKING:
 
 Authenticate = Callable[[Sequence[tuple[bytes, bytes]]], "Claims"]
 
-STALE = frozenset({"PGRST200", "PGRST202", "PGRST204", "PGRST205", "42P01", "42703", "42883"})
+STALE = frozenset(
+    {f"PGRST{number}" for number in range(200, 206)} | {"42P01", "42703", "42804", "42883"}
+)
 """What a schema that has changed since it was read may be the reason of."""
+GAVE_WAY = frozenset({"40001", "40P01"})
+"""What a read may be ended with for another transaction's sake; it can simply be repeated."""
 
 
 class RestGateway:
@@ -101,7 +105,9 @@ class RestGateway:
         try:
             return await self._serve(request, claims, schema, timing)
         except RestError as error:
-            if error.wire_code not in STALE or not await self.schemas.refresh(schema):
+            gave_way = error.wire_code in GAVE_WAY and request.method in {"GET", "HEAD"}
+            is_stale = error.wire_code in STALE and await self.schemas.refresh(schema)
+            if not (gave_way or is_stale):
                 raise
         return await self._serve(request, claims, await self.schemas.current(), timing)
 

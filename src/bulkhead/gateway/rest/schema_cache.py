@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import Claims
-from bulkhead.engine.drivers.errors import translate
+from bulkhead.engine.drivers.errors import SqlError, translate
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.gateway.rest.errors import SchemaCacheMissing
 from bulkhead.gateway.rest.schema_load import load_fingerprint, load_schema
@@ -54,19 +54,17 @@ class SchemaCache:
 
     database: OpenDatabase
     config: RestConfig
+    listening: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while changes are told; otherwise they are only looked for."""
     _schema: Schema | None = None
     _fingerprint: str = ""
     _checked_at_s: float = float("-inf")
     """When the last look at the catalogue began."""
     _checking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _told: asyncio.Event = field(default_factory=asyncio.Event)
-    _listening: bool = False
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the schema is replaced, and then replaced itself."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
-
-    @property
-    def is_listening(self) -> bool:
-        """Whether changes are told; otherwise they are looked for."""
-        return self._listening
 
     async def start(self) -> None:
         """Read the schema and follow its changes; a database that is away is asked again later."""
@@ -108,6 +106,12 @@ class SchemaCache:
                 log.debug("could not look at the schema of %s: %s", self.database.name, error)
         return self._schema is not schema
 
+    async def wait_for_change(self, schema: Schema) -> Schema:
+        """The first schema that is read after `schema`."""
+        while self._schema is None or self._schema is schema:
+            await self._changed.wait()
+        return self._schema
+
     async def _look(self, wanted_at_s: float) -> None:
         """Read the schema if the catalogue has changed, as seen at or after `wanted_at_s`."""
         async with self._checking:
@@ -131,7 +135,7 @@ class SchemaCache:
                     version = before.version + 1 if before else 1
                     zones = before.time_zones if before else None
                     found = await load_schema(tx, self.config, version, zones)
-            except BulkheadError:
+            except SqlError:
                 if attempt == LOAD_ATTEMPTS:
                     raise
             else:
@@ -139,13 +143,18 @@ class SchemaCache:
                 if before is None or replace(found, version=before.version) != before:
                     # One that says the same is not taken over: plans are kept by the version.
                     self._schema = found
+                    self._changed.set()
+                    self._changed = asyncio.Event()
                 return
+
+    def _poll_s(self) -> float:
+        return LISTENING_POLL_S if self.listening.is_set() else POLL_S
 
     async def _follow(self) -> None:
         """Look when told to, and now and then."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LISTENING_POLL_S if self._listening else POLL_S):
+                async with asyncio.timeout(self._poll_s()):
                     await self._told.wait()
             self._told.clear()
             try:
@@ -178,7 +187,7 @@ class SchemaCache:
             except Exception as error:
                 raise translate(error) from error
             finally:
-                self._listening = False
+                self.listening.clear()
                 connection.terminate()
         finally:
             pool.budget.give_back()
@@ -187,7 +196,7 @@ class SchemaCache:
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
         await connection.add_listener(CHANNEL, self._hear)
-        self._listening = True
+        self.listening.set()
         self._told.set()  # What was told before is lost.
         while not lost.is_set():
             try:
