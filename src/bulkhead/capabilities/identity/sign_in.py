@@ -39,6 +39,7 @@ from bulkhead.capabilities.identity.users.service import (
     find_credentials,
     get_user,
     lock_credentials,
+    write_audit_entries,
     write_audit_entry,
 )
 from bulkhead.engine.connections.claims import SERVICE
@@ -154,7 +155,6 @@ async def _exchange(identity: Identity, refresh_token: str, client: Client) -> T
         user = await get_user(tx, rotated.user_id)
         if user.is_banned:
             raise UserBanned
-        await write_audit_entry(tx, "token_refreshed", user, client)
-        if rotated.is_fresh:
-            await write_audit_entry(tx, "token_revoked", user, client)
+        actions = ("token_refreshed", "token_revoked") if rotated.is_fresh else ("token_refreshed",)
+        await write_audit_entries(tx, actions, user, client)
         return await identity.render_tokens(tx, user, rotated.session, Method.REFRESH, client)

@@ -10,7 +10,7 @@ from bulkhead.capabilities.identity.account import (
     update_current_user,
 )
 from bulkhead.capabilities.identity.linked_identities import unlink_identity
-from bulkhead.capabilities.identity.model import SignOutScope
+from bulkhead.capabilities.identity.model import Channel, SignOutScope
 from bulkhead.capabilities.identity.sign_in import sign_out
 from bulkhead.gateway.auth.answers import answer_json
 from bulkhead.gateway.auth.call import Call
@@ -41,7 +41,7 @@ async def put_user(call: Call) -> Response:
         data=body.mapping("data"),
         redirect_to=call.redirect_to,
         challenge=read_challenge(body),
-        channel=read_channel(body),
+        channel=read_channel(body) if body.text("phone") else Channel.SMS,
     )
     user = await update_current_user(call.identity, claims, change, call.client)
     return answer_json(user.to_json())

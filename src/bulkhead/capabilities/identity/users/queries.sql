@@ -302,10 +302,11 @@ set raw_app_meta_data = (coalesce(raw_app_meta_data, '{}') || $2::jsonb) - array
   updated_at = now()
 where id = $1
 
--- name: write_audit_entry
--- One line of the audit log.
+-- name: write_audit_entries
+-- Lines of the audit log.
 insert into auth.audit_log_entries (id, payload, ip_address)
-values ($1, $2::json, $3)
+select e.id, e.payload::json, $3::text
+from unnest($1::uuid[], $2::text[]) as e (id, payload)
 
 -- name: prune_audit_log
 -- Forget the oldest lines.

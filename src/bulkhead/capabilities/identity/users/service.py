@@ -279,25 +279,36 @@ async def merge_app_metadata(tx: Transaction, user: UserId, data: Mapping[str, A
 
 
 async def write_audit_entry(
-    tx: Transaction,
-    action: str,
-    user: UserRow,
-    client: Client,
-    **traits: object,
+    tx: Transaction, action: str, user: UserRow, client: Client, **traits: object
 ) -> None:
     """Log that `user` did `action`, in the words of Supabase's audit log."""
+    await write_audit_entries(tx, (action,), user, client, **traits)
+
+
+async def write_audit_entries(
+    tx: Transaction, actions: Sequence[str], user: UserRow, client: Client, **traits: object
+) -> None:
+    """Log that `user` did several things at once."""
     name = user.user_metadata.get("full_name")
-    payload = {
-        "action": action,
-        "actor_id": str(user.id),
-        "actor_username": user.phone or user.email,
-        "actor_via_sso": False,
-        "log_type": LOG_TYPES.get(action, "account"),
-        "timestamp": render_instant(now()),
-        **({} if name is None else {"actor_name": name}),
-        **({"traits": traits} if traits else {}),
-    }
-    await tx.execute(QUERIES.write_audit_entry, new_id(), json.dumps(payload), client.address or "")
+    payloads = [
+        {
+            "action": action,
+            "actor_id": str(user.id),
+            "actor_username": user.phone or user.email,
+            "actor_via_sso": False,
+            "log_type": LOG_TYPES.get(action, "account"),
+            "timestamp": render_instant(now()),
+            **({} if name is None else {"actor_name": name}),
+            **({"traits": traits} if traits else {}),
+        }
+        for action in actions
+    ]
+    await tx.execute(
+        QUERIES.write_audit_entries,
+        [new_id() for _ in payloads],
+        [json.dumps(payload) for payload in payloads],
+        client.address or "",
+    )
 
 
 async def prune_audit_log(tx: Transaction) -> None:

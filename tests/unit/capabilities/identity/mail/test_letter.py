@@ -13,8 +13,13 @@ from bulkhead.capabilities.identity.mail.letter import (
     render_account_exists,
     render_confirmation,
     render_email_change,
+    render_invitation,
+    render_magic_link,
+    render_reauthentication,
     render_recovery,
+    render_text_message,
 )
+from bulkhead.capabilities.identity.model import Channel
 from bulkhead.engine.ids import new_id
 
 EVIL = "<script>alert(1)</script>\r\nBcc: eve@example.com"
@@ -34,6 +39,8 @@ def letters(permission: Permission) -> list[Letter]:
     return [
         render_confirmation(permission),
         render_recovery(permission),
+        render_magic_link(permission),
+        render_invitation(permission),
         render_email_change(permission, "new@example.com"),
     ]
 
@@ -99,3 +106,27 @@ def test_the_pauses_grow_up_to_an_hour() -> None:
 def test_secrets_do_not_show() -> None:
     assert "secret&more" not in repr(PERMISSION)
     assert "012345" not in repr(render_confirmation(PERMISSION))
+
+
+def test_a_code_to_change_the_password_comes_without_a_link() -> None:
+    letter = render_reauthentication(EVIL, "ada@example.com", "012345", 3600.0)
+    for part in (letter.text, letter.html):
+        assert "012345" in part
+        assert "http" not in part
+    assert "<script" not in letter.html
+    assert "\n" not in letter.subject
+
+
+@pytest.mark.parametrize(
+    ("ttl_s", "time"), [(60.0, "1 minute."), (30.0, "1 minute."), (300.0, "5 minutes.")]
+)
+def test_a_text_message_is_one_line_with_the_code(ttl_s: float, time: str) -> None:
+    letter = render_text_message("The\nShop", "4930123", "012345", ttl_s, Channel.WHATSAPP)
+    assert letter.text == f"Your code at The Shop is 012345. It works once, for {time}"
+    assert (letter.recipient, letter.subject, letter.html) == ("4930123", "", "")
+    assert letter.channel is Channel.WHATSAPP
+
+
+def test_every_mail_says_what_a_click_does() -> None:
+    subjects = [letter.subject for letter in letters(PERMISSION)]
+    assert len(set(subjects)) == len(subjects)
