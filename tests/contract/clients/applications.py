@@ -26,6 +26,7 @@ SITE = "http://localhost:3000"
 """Where the front end stands that mails lead to."""
 PEOPLE = IdentitySettings(
     limits=GENEROUS,
+    phone_enabled=True,
     anonymous_enabled=True,
     password_cost=4,
     reuse_interval_s=0,
@@ -48,11 +49,6 @@ def shop_people(system: System) -> Identity:
     )
 
 
-def mount_shop(system: System) -> Mounted:
-    assert APPLICATION.mount is not None, "the shop can be visited"
-    return replace(APPLICATION.mount(system), people=shop_people(system))
-
-
 def shop_with_functions(folder: Path) -> Application:
     """The shop as if its migrations ended with functions for front ends; they lie in `folder`."""
     topology = APPLICATION.topology
@@ -64,7 +60,6 @@ def shop_with_functions(folder: Path) -> Application:
         APPLICATION,
         topology=replace(topology, databases=databases),
         people=shop_people,
-        mount=mount_shop,
     )
 
 

@@ -222,6 +222,11 @@ def new_email(name: str = "ada") -> str:
     return f"{name}{next(_numbers)}@example.com"
 
 
+def new_phone() -> str:
+    """A number that nobody has used before."""
+    return f"+4930{next(_numbers):06}"
+
+
 def rows(answer: Any) -> list[Row]:
     """The rows of an answer, whose type the client leaves open."""
     found: list[Row] = answer.data

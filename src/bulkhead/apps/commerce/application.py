@@ -78,7 +78,8 @@ def connect_outside(settings: Settings) -> Outside:
 def mount(system: System) -> Mounted:
     """Build the routes and workers over the open databases."""
     outside: Outside = system.outside
-    people = people_of(system)
+    assert system.application.people is not None, "the shop has users"
+    people: Identity = system.application.people(system)
     signed_in = current_user(people)
     checkout = Checkout(
         system.database("orders"),
