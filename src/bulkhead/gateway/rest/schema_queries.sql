@@ -7,7 +7,7 @@ select
   c.oid,
   n.nspname::text as schema,
   c.relname::text as name,
-  obj_description(c.oid, 'pg_class') as description,
+  note.description,
   c.relkind in ('v', 'm') as is_view,
   -- The bits are 1 << CMD_UPDATE, CMD_INSERT and CMD_DELETE; triggers INSTEAD OF count.
   case
@@ -17,6 +17,9 @@ select
   end as writable
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
+left join pg_description note on note.objoid = c.oid
+  and note.classoid = 'pg_class'::regclass
+  and note.objsubid = 0
 where c.relkind in ('r', 'v', 'm', 'f', 'p')
   and not c.relispartition
   and n.nspname = any ($1::text[])
@@ -70,7 +73,7 @@ select
     where l.enumtypid = b.oid
     order by l.enumsortorder
   ) end as enum,
-  col_description(a.attrelid, a.attnum) as description,
+  note.description,
   a.attgenerated <> '' as is_generated,
   b.typtype = 'c' or b.typcategory = 'A' as is_composite
 from pg_attribute a
@@ -88,6 +91,9 @@ left join domains d on d.oid = t.oid
 join pg_type b on b.oid = coalesce(d.base, t.oid)
 left join pg_attrdef e on e.adrelid = a.attrelid
   and e.adnum = a.attnum
+left join pg_description note on note.objoid = a.attrelid
+  and note.classoid = 'pg_class'::regclass
+  and note.objsubid = a.attnum
 cross join lateral (
   select
     case when t.typtype = 'd' then t.typbasetype else t.oid end as type,
@@ -273,7 +279,7 @@ select
   p.oid,
   n.nspname::text as schema,
   p.proname::text as name,
-  obj_description(p.oid, 'pg_proc') as description,
+  note.description,
   p.pronargs as inputs,
   p.pronargdefaults as defaults,
   p.proargnames as names,
@@ -317,6 +323,8 @@ left join bases rb on rb.oid = p.prorettype
 join pg_type r on r.oid = coalesce(rb.base, p.prorettype)
 join pg_namespace rn on rn.oid = r.typnamespace
 left join pg_class rc on rc.oid = r.typrelid
+left join pg_description note on note.objoid = p.oid
+  and note.classoid = 'pg_proc'::regclass
 where p.prokind = 'f'
   and r.oid not in ('trigger'::regtype, 'event_trigger'::regtype)
   and n.nspname = any ($1::text[])
