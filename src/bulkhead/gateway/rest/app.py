@@ -8,12 +8,14 @@ is tried once more with the schema as it is now.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.gateway.rest.describe import describe
 from bulkhead.gateway.rest.errors import RestError
 from bulkhead.gateway.rest.plan_cache import PlanCache
+from bulkhead.gateway.rest.prefer import drop_unknown_zone
 from bulkhead.gateway.rest.read_request import read_request
 from bulkhead.gateway.rest.request import Action, ApiRequest
 from bulkhead.gateway.rest.response import (
@@ -114,6 +116,9 @@ class RestGateway:
     async def _serve(
         self, request: ApiRequest, claims: Claims, schema: Schema, timing: Timing | None
     ) -> Answer:
+        if request.preferences.timezone is not None:
+            preferences = drop_unknown_zone(request.preferences, schema.time_zones)
+            request = replace(request, preferences=preferences)
         if request.action is Action.OPTIONS:
             return respond_options(self._find_subject(request, schema))
         if request.action is Action.DESCRIBE:

@@ -1,5 +1,6 @@
 """The `Prefer` header. Source: RFC 7240; PostgREST, `ApiRequest.Preferences`."""
 
+from dataclasses import replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import TypeVar
@@ -28,7 +29,7 @@ W = TypeVar("W", bound=StrEnum)
 def parse_preferences(header: str, *, tx_allowed: bool) -> Preferences:
     """Read a header, several ones joined by commas; of what repeats the first one counts.
 
-    What is not understood is in `invalid`. Whether a time zone exists is not known here.
+    What is not understood is in `invalid`; for time zones, `drop_unknown_zone` knows.
     """
     given = [part.strip() for part in header.split(",")]
     found: dict[str, str] = {}
@@ -51,6 +52,14 @@ def parse_preferences(header: str, *, tx_allowed: bool) -> Preferences:
         max_affected=_number(found.get("max-affected", "")),
         invalid=tuple(invalid),
     )
+
+
+def drop_unknown_zone(preferences: Preferences, time_zones: frozenset[str]) -> Preferences:
+    """The same without a time zone that the server does not know, which then is invalid."""
+    zone = preferences.timezone
+    if zone is None or zone in time_zones:
+        return preferences
+    return replace(preferences, timezone=None, invalid=(*preferences.invalid, f"timezone={zone}"))
 
 
 def _word(words: type[W], value: str | None) -> W | None:

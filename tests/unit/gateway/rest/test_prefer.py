@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead.gateway.rest.prefer import parse_preferences
+from bulkhead.gateway.rest.prefer import drop_unknown_zone, parse_preferences
 from bulkhead.gateway.rest.request import Count, Preferences, Resolution, Return
 
 
@@ -45,3 +45,12 @@ def test_a_bound_that_is_no_number_is_none(text: str, number: int | None) -> Non
 @given(st.text())
 def test_any_header_is_read(header: str) -> None:
     parse_preferences(header, tx_allowed=True)
+
+
+def test_a_time_zone_that_the_server_does_not_know_is_invalid_and_not_applied() -> None:
+    zones = frozenset({"Asia/Tokyo"})
+    known = parse_preferences("timezone=Asia/Tokyo", tx_allowed=True)
+    assert drop_unknown_zone(known, zones) is known
+    found = drop_unknown_zone(parse_preferences("x, timezone=Jupiter", tx_allowed=True), zones)
+    assert found.timezone is None
+    assert found.invalid == ("x", "timezone=Jupiter")
