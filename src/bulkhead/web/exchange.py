@@ -13,7 +13,7 @@ import structlog
 
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.errors import BulkheadError, Unavailable
-from bulkhead.engine.ids import new_id
+from bulkhead.engine.ids import new_hex
 from bulkhead.http.asgi import (
     REQUEST_ID,
     ROUTE,
@@ -130,7 +130,7 @@ def choose_request_id(given: bytes | None) -> str:
     """The client's id when it is one (8 to 128 harmless characters), else a new one."""
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given.decode("ascii")
-    return new_id().hex
+    return new_hex()
 
 
 def route_of(scope: Scope) -> str:

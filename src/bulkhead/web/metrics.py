@@ -41,6 +41,8 @@ class Metrics:
             buckets=BUCKETS_S,
             registry=self.registry,
         )
+        self._counters: dict[tuple[str, str, int], Counter] = {}
+        self._histograms: dict[tuple[str, str], Histogram] = {}
         for source in sources:
             self.add(source)
 
@@ -50,9 +52,14 @@ class Metrics:
 
     def observe(self, exchange: Exchange) -> None:
         """Count one exchange."""
-        method, route = exchange.method, exchange.route
-        self._requests.labels(method, route, str(exchange.status)).inc()
-        self._durations.labels(method, route).observe(exchange.duration_s)
+        method, route, status = exchange.method, exchange.route, exchange.status
+        counter = self._counters.get((method, route, status))
+        if counter is None:
+            counter = self._requests.labels(method, route, str(status))
+            self._counters[method, route, status] = counter
+            self._histograms[method, route] = self._durations.labels(method, route)
+        counter.inc()
+        self._histograms[method, route].observe(exchange.duration_s)
 
     def render(self) -> bytes:
         """The figures in Prometheus' text format."""

@@ -25,7 +25,7 @@ from bulkhead.web.openapi import install_openapi
 from bulkhead.web.problems import install_problems
 from bulkhead.web.proxies import TrustedProxies
 from bulkhead.web.request_guard import RequestGuard
-from bulkhead.web.request_log import log_exchange
+from bulkhead.web.request_log import request_log
 from bulkhead.web.security_headers import SecurityHeaders
 
 EXPOSED_HEADERS = ("etag", "link", "location", "retry-after", "x-request-id")
@@ -143,7 +143,7 @@ def add_layers(
     )
     if settings.trusted_proxies:
         app = TrustedProxies(app, settings.trusted_proxies)
-    return ExchangeLayer(app, (metrics.observe, log_exchange))
+    return ExchangeLayer(app, (metrics.observe, request_log()))
 
 
 def _own_routers(databases: Sequence[OpenDatabase], metrics: Metrics) -> Iterable[APIRouter]:

@@ -5,13 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead.engine.ids import derive_id, new_id
+from bulkhead.engine.ids import derive_id, new_hex, new_id
 
 
 def test_a_new_id_is_a_uuid_of_version_7() -> None:
     made = new_id()
     assert made.version == 7
     assert made.variant == uuid.RFC_4122
+
+
+def test_hexadecimal_digits_are_those_of_an_id() -> None:
+    made = new_hex()
+    assert uuid.UUID(made).hex == made
+    assert uuid.UUID(made).version == 7
 
 
 def test_new_ids_differ() -> None:

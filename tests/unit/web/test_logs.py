@@ -1,15 +1,22 @@
+import datetime as dt
 import io
 import json
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
+from bulkhead.engine.clock import stopped
 from bulkhead.engine.settings import Settings
 from bulkhead.web.exchange import Exchange
 from bulkhead.web.logs import HIDDEN, configure_logs, sounds_secret
-from bulkhead.web.request_log import log_exchange
+from bulkhead.web.request_log import log_exchange, request_log
+
+NOON = dt.datetime(2026, 11, 26, 12, tzinfo=dt.UTC)
 
 
 @pytest.fixture
@@ -43,10 +50,37 @@ def test_a_request_becomes_one_line_of_json(stream: io.StringIO) -> None:
     }
 
 
-def test_probes_are_quiet_and_failures_loud(stream: io.StringIO) -> None:
-    log_exchange(Exchange("r1", "GET", "/livez", 200, 0.001, None))
-    log_exchange(Exchange("r2", "GET", "/readyz", 503, 0.001, None))
+@pytest.mark.parametrize("direct", [True, False])
+def test_probes_are_quiet_and_failures_loud(stream: io.StringIO, *, direct: bool) -> None:
+    observe = request_log() if direct else log_exchange
+    observe(Exchange("r1", "GET", "/livez", 200, 0.001, None))
+    observe(Exchange("r2", "GET", "/readyz", 503, 0.001, None))
     assert [(line["request_id"], line["level"]) for line in lines(stream)] == [("r2", "error")]
+
+
+@given(
+    st.tuples(
+        *(st.text(), st.sampled_from(["GET", "POST"]), st.text(), st.integers(100, 599)),
+        *(st.floats(0, 1e4), st.none() | st.text()),
+    )
+)
+def test_a_line_that_is_written_directly_says_the_same(parts: Any) -> None:
+    exchange = Exchange(*parts)
+    through, direct = io.StringIO(), io.StringIO()
+    for stream, observe in ((through, lambda: log_exchange), (direct, request_log)):
+        configure_logs(Settings(log_format="json", log_level="debug"), stream)
+        with stopped(NOON):
+            observe()(exchange)
+    (expected,), (line,) = lines(through), lines(direct)
+    assert line.pop("timestamp") == "2026-11-26T12:00:00.000000Z"
+    assert expected.pop("timestamp")
+    assert line == expected
+    assert list(line) == list(expected)
+
+
+def test_lines_as_text_go_through_the_logger() -> None:
+    configure_logs(Settings(log_format="text"), io.StringIO())
+    assert request_log() is log_exchange
 
 
 def test_lines_of_other_loggers_look_the_same(stream: io.StringIO) -> None:
