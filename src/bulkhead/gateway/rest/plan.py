@@ -177,15 +177,10 @@ def _plan_call(request: ApiRequest, schema: Schema, config: RestConfig) -> CallP
 
 
 def _plan_root(request: ApiRequest, schema: Schema, config: RestConfig, place: Root) -> ReadNode:
-    root = plan_read(
-        request.query,
-        schema,
-        place,
-        is_root_limited=() in request.query.limited or not request.ranges.get((), WHOLE).is_whole,
-    )
     if not config.aggregates_enabled and any(_aggregates(request.query.select)):
         raise AggregatesNotAllowed
-    return root
+    is_limited = () in request.query.limited or not request.ranges.get((), WHOLE).is_whole
+    return plan_read(request.query, schema, place, is_root_limited=is_limited)
 
 
 def _negotiate(
