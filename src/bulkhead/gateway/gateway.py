@@ -59,6 +59,7 @@ def rest_config(exposure: ApiExposure, address: str) -> RestConfig:
         schemas=exposure.schemas,
         max_rows=exposure.rows_max,
         statement_timeout_s=dict(exposure.timeouts_s),
+        safe_update=exposure.safe_update,
         openapi_server_proxy_uri=address,
     )
 

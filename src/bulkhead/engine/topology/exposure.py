@@ -17,6 +17,8 @@ class ApiExposure:
     authenticated_timeout_s: float = 8.0
     service_timeout_s: float = 60.0
     """How long a statement may take; 0 is no limit."""
+    safe_update: bool = True
+    """Whether an update or a deletion without any filter is refused, as Supabase does."""
     variable: str | None = None
     """What environment variables call the database: `USER` for `SUPABASE_USER_URL`, an empty
     string for `SUPABASE_URL`; None is its name in capitals."""

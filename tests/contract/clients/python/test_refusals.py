@@ -31,6 +31,8 @@ async def customer(shop: Storefront) -> Customer:
         (lambda c: c.rpc("pay_first", {}), "PT402"),
         (lambda c: c.schema("private").table("products").select("*"), "PGRST106"),
         (lambda c: c.table("product_reviews").insert({"rating": 5, "stars": 5}), "PGRST204"),
+        (lambda c: c.table("wishlists").delete(), "21000"),
+        (lambda c: c.table("wishlists").update({"note": "all"}), "21000"),
     ],
 )
 async def test_a_wrong_request_is_told_what_is_wrong(

@@ -23,6 +23,8 @@ const cases = [
   ["PGRST106", 406, stranger.schema("private").from("products").select("*")],
   ["PGRST103", 416, stranger.from("products").select("id", { count: "exact" }).range(900, 909)],
   ["PGRST204", 400, products.from("product_reviews").insert([{ product_id, stars: 5 }])],
+  ["21000", 400, products.from("wishlists").delete()],
+  ["21000", 400, products.from("wishlists").update({ note: "all" })],
   ["42501", 401, stranger.from("products").insert({ slug: "mine", title: "Mine" })],
   ["42501", 401, stranger.from("wishlists").select("*")],
   ["42501", 403, products.from("product_reviews").select("moderation_note")],
