@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import httpx
 import jwt
@@ -13,12 +14,14 @@ from bulkhead.apps import load_application
 from bulkhead.apps.commerce.sample import load_sample
 from bulkhead.engine.connections.admin import administer
 from bulkhead.engine.connections.claims import ANON, Role
+from bulkhead.engine.drivers.postgres import PostgresDriver
 from bulkhead.engine.settings import Settings
+from bulkhead.engine.system import build_system
 from bulkhead.engine.testing import TestServers
 from bulkhead.gateway.keyring import RELOAD_S, open_keyring
 from bulkhead.gateway.keys import KeyKind
 from bulkhead.web.compose import compose
-from bulkhead.web.serving import Serving, serving
+from bulkhead.web.serving import Serving, find_port, serving
 
 FUNCTIONS = """
 create function public.whoami() returns json language sql stable
@@ -229,3 +232,36 @@ async def test_at_most_a_thousand_rows_are_given_at_once(sample: tuple[Serving, 
     async with httpx.AsyncClient(base_url=web.url, headers={"apikey": key}) as client:
         answer = await client.get("/commerce/products/rest/v1/products?select=id&limit=5000")
     assert len(answer.json()) <= 1000
+
+
+async def test_a_database_that_is_away_is_said_in_time_and_the_others_go_on(
+    servers: TestServers, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    settings = Settings(home=tmp_path_factory.mktemp("away"))
+    async with servers.system(load_application("commerce"), settings) as whole:
+        nowhere = PostgresDriver(
+            f"postgresql://nobody@127.0.0.1:{find_port('127.0.0.1', 0)}/postgres", b"x" * 32
+        )
+        placements = [
+            replace(each, driver=nowhere) if each.database == "orders" else each
+            for each in whole.router.placements
+        ]
+        system = build_system(whole.application, settings, placements)
+        composed = compose([system], settings)
+        ring = open_keyring("commerce", settings)
+        async with (
+            composed.workers(),
+            serving(composed.app) as running,
+            httpx.AsyncClient(base_url=running.url) as http,
+        ):
+            for database, status in (("orders", 503), ("products", 200), ("orders", 503)):
+                key = ring.keys(database).current(KeyKind.PUBLISHABLE, Role.ANON)
+                answer = await http.get(
+                    f"/commerce/{database}/rest/v1/products", headers={"apikey": key}
+                )
+                assert answer.status_code == status
+                if status == 503:
+                    assert answer.json()["code"] in {"PGRST000", "PGRST002"}
+                    assert answer.headers["retry-after"]
+                    assert "127.0.0.1" not in answer.text
+        await system.close()
