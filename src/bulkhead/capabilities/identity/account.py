@@ -224,9 +224,9 @@ async def _check_addresses(
                 raise taken(reason="another user has it")
     for channel, address in wanted.items():
         if not _is_at_once(identity, user, address):
-            await identity.limit_message(address)
+            await identity.limit_message(address, _kind_of(address))
         if channel is Channel.EMAIL and needs_both(identity, user):
-            await identity.limit_mail(user.email)
+            await identity.limit_message(user.email, CodeKind.EMAIL_CHANGE_CURRENT)
 
 
 async def _change_addresses(
@@ -260,3 +260,7 @@ def _is_at_once(identity: Identity, user: UserRow, address: str) -> bool:
     if not identity.confirms(address):
         return False
     return user.is_anonymous or is_phone(address)
+
+
+def _kind_of(address: str) -> CodeKind:
+    return CodeKind.PHONE_CHANGE if is_phone(address) else CodeKind.EMAIL_CHANGE_NEW

@@ -62,15 +62,23 @@ if TYPE_CHECKING:
 
 NOBODY = UserId(UUID(int=0))
 
-RESENDABLE: Mapping[str, Channel] = MappingProxyType(
+
+@dataclass(frozen=True, slots=True)
+class Resendable:
+    """What can be sent once more, and where to."""
+
+    kind: CodeKind
+    channel: Channel
+
+
+RESENDABLE: Mapping[str, Resendable] = MappingProxyType(
     {
-        "signup": Channel.EMAIL,
-        "email_change": Channel.EMAIL,
-        "sms": Channel.SMS,
-        "phone_change": Channel.SMS,
+        "signup": Resendable(CodeKind.CONFIRMATION, Channel.EMAIL),
+        "email_change": Resendable(CodeKind.EMAIL_CHANGE_NEW, Channel.EMAIL),
+        "sms": Resendable(CodeKind.CONFIRMATION, Channel.SMS),
+        "phone_change": Resendable(CodeKind.PHONE_CHANGE, Channel.SMS),
     }
 )
-"""What can be sent once more, and where to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,8 @@ async def request_code(identity: Identity, request: CodeRequest, client: Client)
     await identity.limit_client(identity.settings.limits.request_mail, client)
     address = parse_address(request.address, request.channel)
     data = check_metadata(request.data, identity.settings)
-    await identity.limit_message(address)
+    kind = CodeKind.CONFIRMATION if is_phone(address) else CodeKind.RECOVERY
+    await identity.limit_message(address, kind)
     async with identity.users.transaction(SERVICE) as tx:
         user = await _lock_user_or_nobody(tx, address)
         _check_may_sign_up(identity, user, request)
@@ -111,9 +120,7 @@ async def request_code(identity: Identity, request: CodeRequest, client: Client)
                 user = await confirm(tx, identity, made.id, address, client)
         await write_audit_entry(tx, "user_recovery_requested", user, client)
         if is_phone(address):
-            return await send_text_message(
-                tx, identity, user.id, address, CodeKind.CONFIRMATION, request.channel
-            )
+            return await send_text_message(tx, identity, user.id, address, kind, request.channel)
         flow = await begin_flow(tx, user.id, request.challenge, Method.MAGIC_LINK)
         destination = Destination(request.redirect_to, flow)
         await send_magic_link(tx, identity, user.id, address, destination)
@@ -129,7 +136,7 @@ async def request_recovery(identity: Identity, request: CodeRequest, client: Cli
     check_enabled(identity.settings, Channel.EMAIL, "logins")
     await identity.limit_client(identity.settings.limits.request_mail, client)
     email = parse_address(request.address, Channel.EMAIL)
-    await identity.limit_mail(email)
+    await identity.limit_message(email, CodeKind.RECOVERY)
     async with identity.users.transaction(SERVICE) as tx:
         user = await _lock_user_or_nobody(tx, email)
         await write_audit_entry(tx, "user_recovery_requested", user, client)
@@ -152,7 +159,7 @@ async def resend(
     check_enabled(identity.settings, request.channel, "logins")
     await identity.limit_client(identity.settings.limits.request_mail, client)
     address = parse_address(request.address, request.channel)
-    await identity.limit_message(address)
+    await identity.limit_message(address, RESENDABLE[type_].kind)
     async with identity.users.transaction(SERVICE) as tx:
         user = await _lock_user_or_nobody(tx, address)
         match type_:
@@ -193,7 +200,7 @@ async def reauthenticate(identity: Identity, claims: Claims, client: Client) -> 
     if not user.has_confirmed(address):
         raise PhoneNotConfirmed if is_phone(address) else EmailNotConfirmed
     await identity.limit_client(identity.settings.limits.request_mail, client)
-    await identity.limit_message(address)
+    await identity.limit_message(address, CodeKind.REAUTHENTICATION)
     async with identity.users.transaction(SERVICE) as tx:
         await lock_user(tx, user.id)
         await write_audit_entry(tx, "user_reauthenticate_requested", user, client)

@@ -19,6 +19,7 @@ from bulkhead.capabilities.identity.mail.carrier import Carrier, LocalInbox, car
 from bulkhead.capabilities.identity.mail.delivery import Mailer
 from bulkhead.capabilities.identity.model import (
     Client,
+    CodeKind,
     Method,
     Session,
     Tokens,
@@ -128,25 +129,19 @@ class Identity:
         async with self.users.transaction(SERVICE) as tx:
             await take(tx, limit, subject, refusal)
 
-    async def limit_message(self, address: str) -> None:
-        """Count a message to an address or a number, whether or not it has an account.
+    async def limit_message(self, address: str, kind: CodeKind) -> None:
+        """Count a message with a code to an address or a number, whether or not it has an account.
 
-        Raises MailRateLimited or SmsRateLimited.
+        Each kind counts for itself, so that nobody who has just confirmed an address waits for a
+        new password; all of them count for the day. Raises MailRateLimited or SmsRateLimited.
         """
         limits = self.settings.limits
-        if not is_phone(address):
-            await self.limit_mail(address)
-            return
-        await self.limit_subject(limits.sms, address, SmsRateLimited)
-        await self.limit_subject(limits.sms_daily, address, SmsRateLimited)
-
-    async def limit_mail(self, email: str) -> None:
-        """Count a mail to `email`, whether or not anybody there has an account.
-
-        Raises MailRateLimited.
-        """
-        await self.limit_subject(self.settings.limits.mail, email, MailRateLimited)
-        await self.limit_subject(self.settings.limits.mail_daily, email, MailRateLimited)
+        each, daily = limits.mail, limits.mail_daily
+        refusal: type[RateLimited] = MailRateLimited
+        if is_phone(address):
+            each, daily, refusal = limits.sms, limits.sms_daily, SmsRateLimited
+        await self.limit_subject(each, f"{kind.value}:{address}", refusal)
+        await self.limit_subject(daily, address, refusal)
 
 
 def open_identity(  # noqa: PLR0913

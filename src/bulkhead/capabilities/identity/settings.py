@@ -42,11 +42,11 @@ class Limits:
     password_failures: Limit = Limit("password_failures", 100, 3600.0)
     """For each address or number, however many clients guess; a right password clears it."""
     mail: Limit = Limit("mail", 1, 60.0)
-    """For each recipient."""
+    """For each recipient and kind of mail."""
     mail_daily: Limit = Limit("mail_daily", 100, 86400.0)
     """For each recipient; with `code_attempts` it bounds how many codes a day can be guessed."""
     sms: Limit = Limit("sms", 1, 60.0)
-    """For each number."""
+    """For each number and kind of message."""
     sms_daily: Limit = Limit("sms_daily", 30, 86400.0)
     """For each number."""
 

@@ -80,7 +80,7 @@ async def sign_up(identity: Identity, request: SignUp, client: Client) -> Tokens
         check_password(request.password, identity.settings)
     data = check_metadata(request.data, identity.settings)
     if not identity.confirms(address):
-        await identity.limit_message(address)
+        await identity.limit_message(address, CodeKind.CONFIRMATION)
     password_hash = None
     if request.password is not None:
         password_hash = await identity.passwords.hash(request.password)

@@ -62,9 +62,11 @@ async def post_resend(call: Call) -> Response:
             reason="Missing one of these types: signup, email_change, sms, phone_change"
         )
     if recipient is None or (recipient.channel is Channel.EMAIL) != (
-        RESENDABLE[type_] is Channel.EMAIL
+        RESENDABLE[type_].channel is Channel.EMAIL
     ):
-        kind = "an email address" if RESENDABLE[type_] is Channel.EMAIL else "a phone number"
+        kind = (
+            "an email address" if RESENDABLE[type_].channel is Channel.EMAIL else "a phone number"
+        )
         raise RequestInvalid(reason=f"Type provided requires {kind}")
     wanted = _read_request(call, body, recipient)
     return _answer_message(await resend(call.identity, type_, wanted, call.client))

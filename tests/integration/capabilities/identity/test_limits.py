@@ -150,6 +150,26 @@ async def test_one_address_gets_one_mail_a_minute_whoever_it_is(
     assert (await club.browser.send("POST", path, body)).status_code == 200
 
 
+async def test_whoever_has_just_confirmed_an_address_may_forget_the_password(
+    system: System,
+) -> None:
+    club = limited(system, mail=Limits().mail)
+    await club.member()
+    body = {"email": "ada@example.com"}
+    assert (await club.browser.send("POST", "/recover", body)).status_code == 200
+    assert (await club.browser.send("POST", "/otp", body)).status_code == 429
+
+
+async def test_all_mails_to_one_address_count_for_the_day(system: System) -> None:
+    club = limited(system, mail_daily=Limit("mail_daily", 2, 86400.0))
+    await club.member()
+    body = {"email": "ada@example.com"}
+    statuses = [
+        (await club.browser.send("POST", path, body)).status_code for path in ("/recover", "/otp")
+    ]
+    assert statuses == [200, 429]
+
+
 async def test_a_forged_forwarded_address_does_not_evade_a_limit(system: System) -> None:
     club = limited(system, sign_in=Limit("sign_in", 2, 300.0))
     statuses = []
