@@ -93,6 +93,15 @@ async def test_a_cart_is_upserted(ada: Customer, variants: list[Row]) -> None:
         ignore_duplicates=True,
     ).execute()
     assert [each["variant_id"] for each in rows(ignored)] == [variants[3]["id"]]
+    with pytest.raises(PostgrestAPIError) as refused:
+        await (
+            products.table("wishlists")
+            .upsert(
+                {"product_id": variants[2]["product_id"], "note": "the key would be written, too"}
+            )
+            .execute()
+        )
+    assert refused.value.code == "42501", "only the note was granted for update"
     shown = await (
         cart.select("quantity, product_variants(sku, products(title))").order("quantity").execute()
     )
