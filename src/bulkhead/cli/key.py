@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -75,6 +75,25 @@ def rotate_key(output: Output, *, application: str, database: str | None, kind: 
         told = {"kind": kind, "database": name, "id": number}
     output.data(told, text=f"Current is now {kind} key {told['id']}.")
     output.note("Revoke the former one when nobody uses it:  bulkhead key revoke --help")
+
+
+@key.command("import")
+@application_option
+@click.option(
+    "--previous", is_flag=True, help="Only verify with it; else it signs once rotated to."
+)
+@click.argument("file", type=click.File("r"))
+@click.pass_obj
+def import_key(output: Output, *, application: str, previous: bool, file: TextIO) -> None:
+    """Take over a private signing key, ES256 or RS256, from a PEM or JWK file."""
+    from bulkhead.capabilities.identity.tokens.keys import KeyState
+
+    state = KeyState.PREVIOUS if previous else KeyState.STANDBY
+    ring = _signing(application, running_settings(output))
+    known = {each.kid for each in ring.keys.keys}
+    [made] = [each for each in ring.import_key(file.read(), state).keys if each.kid not in known]
+    told = {"kind": SIGNING, "id": made.kid, "state": state.value}
+    output.data(told, text=f"Imported signing key {made.kid}, {state.value}.")
 
 
 @key.command("revoke")

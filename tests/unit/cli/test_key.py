@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from bulkhead.cli.main import cli
 from bulkhead.cli.output import EXIT_UNREACHABLE
@@ -77,6 +79,22 @@ def test_a_signing_key_is_rotated_and_the_former_one_revoked(home: Path) -> None
     [former] = [kid for kid, state in states().items() if state == "previous"]
     tell(home, "key", "revoke", "signing", former)
     assert states()[former] == "revoked"
+
+
+def test_a_signing_key_is_imported_and_signs_after_a_rotation(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    private = rsa.generate_private_key(65_537, 2048)
+    path.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    made = tell(home, "key", "import", str(path))
+    assert made["state"] == "standby"
+    assert tell(home, "key", "rotate", "signing")["id"] == made["id"]
+    assert refusal(home, "key", "import", str(path)).code == "key_not_importable"
 
 
 @pytest.mark.parametrize(

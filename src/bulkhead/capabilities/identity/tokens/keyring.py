@@ -1,16 +1,12 @@
 """The file with an application's signing keys, and the process's view of it.
 
-The file is written whole, under a lock, synced and renamed into place, so that a reader sees the
-old keys or the new ones and a crash loses neither. Other processes, such as the command line, may
-change it at any time: the view is at most RELOAD_S old.
+Other processes, such as the command line, may change it at any time: the view is at most RELOAD_S
+old.
 """
 
-import contextlib
-import fcntl
 import json
-import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from bulkhead.capabilities.identity.errors import KeysInvalid
@@ -24,6 +20,7 @@ from bulkhead.capabilities.identity.tokens.keys import (
     parse_key,
 )
 from bulkhead.engine.clock import monotonic_s, now
+from bulkhead.engine.private_file import ABSENT, Stamp, locked, stamp_of, write_private
 
 RELOAD_S = 1.0
 """How long another process may go on accepting a key after it was revoked."""
@@ -36,7 +33,7 @@ class KeyRing:
 
     path: Path
     _keys: KeySet | None = None
-    _stamp: tuple[int, int, int] = field(default=(0, 0, 0))
+    _stamp: Stamp = ABSENT
     _fresh_until_s: float = 0.0
 
     @property
@@ -74,16 +71,16 @@ class KeyRing:
         return self._change(lambda keys: keys.imported(key))
 
     def _change(self, change: Callable[[KeySet], KeySet]) -> KeySet:
-        with _locked(self.path):
+        with locked(self.path):
             keys = change(self._load_or_create())
             _write(self.path, keys)
             self._remember(keys)
         return keys
 
     def _refresh(self) -> None:
-        stamp = _stamp(self.path)
+        stamp = stamp_of(self.path)
         if self._keys is None or stamp != self._stamp:
-            with _locked(self.path):
+            with locked(self.path):
                 self._remember(self._load_or_create())
         self._fresh_until_s = monotonic_s() + RELOAD_S
 
@@ -98,7 +95,7 @@ class KeyRing:
 
     def _remember(self, keys: KeySet) -> None:
         self._keys = keys
-        self._stamp = _stamp(self.path)
+        self._stamp = stamp_of(self.path)
         self._fresh_until_s = monotonic_s() + RELOAD_S
 
 
@@ -114,39 +111,4 @@ def load_keys(path: Path) -> KeySet:
 
 def _write(path: Path, keys: KeySet) -> None:
     text = json.dumps({"format": FORMAT, "keys": [key.to_json() for key in keys.keys]}, indent=2)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return (0, 0, 0)
-    return (status.st_ino, status.st_mtime_ns, status.st_size)
+    write_private(path, text)

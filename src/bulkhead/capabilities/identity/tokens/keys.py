@@ -153,9 +153,15 @@ class KeySet:
 
 
 def create_key(state: KeyState, created_at: dt.datetime) -> Key:
-    """Make a fresh key; its id is the thumbprint of its public half."""
-    private = ec.generate_private_key(ec.SECP256R1())
-    return Key(_thumbprint(private.public_key()), state, created_at, private, private.public_key())
+    """Make a fresh key; its id is the thumbprint of its public half.
+
+    No id looks like an option, so that it can be given to a command as it is.
+    """
+    kid = "-"
+    while kid.startswith("-"):
+        private = ec.generate_private_key(ec.SECP256R1())
+        kid = _thumbprint(private.public_key())
+    return Key(kid, state, created_at, private, private.public_key())
 
 
 def create_key_set(created_at: dt.datetime) -> KeySet:

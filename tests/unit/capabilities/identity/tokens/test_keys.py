@@ -161,3 +161,8 @@ def test_processes_that_rotate_at_once_lose_no_key(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir() if ".json." in each.name] == [
         ".commerce.json.lock"
     ]
+
+
+def test_no_id_looks_like_an_option_of_a_command() -> None:
+    made = (create_key(KeyState.STANDBY, AT) for _ in range(300))
+    assert not [key.kid for key in made if key.kid.startswith("-")]
