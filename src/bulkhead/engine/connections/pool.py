@@ -240,17 +240,18 @@ class Pool:
         started_s = monotonic_s()
         opening = False
         try:
-            async with asyncio.timeout(self.acquire_timeout_s):
-                while True:
-                    if self._closed:
-                        raise PoolClosed(database=self.database)
-                    if (lease := self._take_idle()) is not None:
-                        return lease
-                    if self._may_open() and self.budget.take():
-                        opening = True
+            while True:
+                if self._closed:
+                    raise PoolClosed(database=self.database)
+                if (lease := self._take_idle()) is not None:
+                    return lease
+                left_s = self.acquire_timeout_s - (monotonic_s() - started_s)
+                if self._may_open() and self.budget.take():
+                    opening = True
+                    async with asyncio.timeout(left_s):
                         return await self._open()
-                    if (lease := await self._wait()) is not None:
-                        return lease
+                if (lease := await self._wait(left_s)) is not None:
+                    return lease
         except TimeoutError:
             self.stats.timeouts += 1
             if opening:  # The server accepts connections and does not answer.
@@ -273,8 +274,11 @@ class Pool:
         self.breaker.succeeded()
         return Lease(connection, monotonic_s())
 
-    async def _wait(self) -> Lease | None:
-        waiter: asyncio.Future[Lease | None] = asyncio.get_running_loop().create_future()
+    async def _wait(self, left_s: float) -> Lease | None:
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Lease | None] = loop.create_future()
+        # A timer of its own costs a fifth of `asyncio.timeout`.
+        timer = loop.call_later(left_s, _expire, waiter)
         self._waiters.append(waiter)
         self.stats.waiting += 1
         try:
@@ -283,11 +287,12 @@ class Pool:
             self._pass_on(waiter)
             raise
         finally:
+            timer.cancel()
             self.stats.waiting -= 1
 
     def _pass_on(self, waiter: asyncio.Future[Lease | None]) -> None:
         """Give what a waiter got after it had given up to the next one."""
-        if not waiter.done() or waiter.cancelled():
+        if not waiter.done() or waiter.cancelled() or waiter.exception():
             return
         if (lease := waiter.result()) is None:
             self.wake_one()
@@ -315,3 +320,8 @@ class Pool:
     def _tell_drained(self) -> None:
         if self._drained is not None and not self.stats.in_use:
             self._drained.set()
+
+
+def _expire(waiter: asyncio.Future[Lease | None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())

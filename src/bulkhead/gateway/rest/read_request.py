@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from types import MappingProxyType
 
 from bulkhead.gateway.rest.accept import ANY, JSON, parse_accept, parse_content_type
 from bulkhead.gateway.rest.config import OpenApiMode, RestConfig, TxEnd
@@ -22,6 +25,7 @@ from bulkhead.gateway.rest.request import Action, ApiRequest, Payload, PayloadKi
 from bulkhead.gateway.rest.split import split_query
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
+_Headers = tuple[tuple[tuple[str, str], ...], Mapping[str, str]]
 
 _TABLE_ACTIONS = {
     "GET": Action.READ,
@@ -47,6 +51,8 @@ _WITH_BODY = frozenset({Action.CREATE, Action.UPDATE, Action.UPSERT, Action.CALL
 _WITH_COLUMNS = frozenset({Action.CREATE, Action.UPDATE, Action.CALL})
 _WRITING_METHODS = frozenset({"DELETE", "PATCH", "POST", "PUT"})
 _TX_CHOICE = frozenset({TxEnd.COMMIT_ALLOW_OVERRIDE, TxEnd.ROLLBACK_ALLOW_OVERRIDE})
+_CACHED_HEADERS_MAX = 4096
+"""Longer ones are decoded each time: what is remembered must be bounded."""
 _NO_COOKIES: Mapping[str, str] = {}
 
 
@@ -114,8 +120,17 @@ def _read_resource(path: str, config: RestConfig) -> tuple[str, bool]:
     raise PathInvalid
 
 
-def _read_headers(headers: RawHeaders) -> tuple[tuple[tuple[str, str], ...], dict[str, str]]:
-    """All headers but cookies, and the first one of each name; several `Prefer` are one."""
+def _read_headers(headers: RawHeaders) -> _Headers:
+    """All headers but cookies, and the first one of each name; several `Prefer` are one.
+
+    A client sends the same ones with every request, as long as they are few and short.
+    """
+    if sum(map(len, chain.from_iterable(headers))) > _CACHED_HEADERS_MAX:
+        return _decode_headers(headers)
+    return _decode_cached(tuple(headers))
+
+
+def _decode_headers(headers: RawHeaders) -> _Headers:
     shown = []
     found: dict[str, str] = {}
     for raw_name, raw_value in headers:
@@ -127,7 +142,10 @@ def _read_headers(headers: RawHeaders) -> tuple[tuple[tuple[str, str], ...], dic
             found[name] += "," + value
         else:
             found.setdefault(name, value)
-    return tuple(shown), found
+    return tuple(shown), MappingProxyType(found)
+
+
+_decode_cached = lru_cache(maxsize=1024)(_decode_headers)
 
 
 def _choose_schema(method: str, found: Mapping[str, str], config: RestConfig) -> tuple[str, bool]:

@@ -14,6 +14,7 @@ from bulkhead.gateway.rest.errors import (
     RestError,
 )
 from bulkhead.gateway.rest.plan import CallPlan, Plan, ReadPlan, WritePlan
+from bulkhead.gateway.rest.prefer import NO_PREFERENCES
 from bulkhead.gateway.rest.query import WHOLE
 from bulkhead.gateway.rest.request import (
     Action,
@@ -197,6 +198,8 @@ def _location(plan: WritePlan, result: ResultSet) -> Iterable[Header]:
 
 
 def _applied(plan: Plan, request: ApiRequest) -> Iterable[Header]:
+    if request.preferences is NO_PREFERENCES:
+        return
     header = preference_applied(_relevant(plan, request))
     if header is not None:
         yield header

@@ -23,6 +23,8 @@ ISOLATION_LEVELS = frozenset(
     {"read uncommitted", "read committed", "repeatable read", "serializable"}
 )
 _PLAN = "vnd.pgrst.plan"
+_CACHED_HEADERS_MAX = 4096
+"""Longer ones are rendered each time: what is remembered must be bounded."""
 LISTS = frozenset(
     {
         "local_preload_libraries",
@@ -49,10 +51,9 @@ def render_scope(
         fixed += _render_settings(
             [("search_path", _render_path(request.schema, config.extra_search_path))]
         )
+    fixed += _render_request(request.method, request.headers)
     dynamic = [
-        ("request.method", request.method),
         ("request.path", request.path),
-        ("request.headers", _render_json(request.headers)),
         ("request.cookies", _render_json(request.cookies.items())),
     ]
     dynamic += schema.role_settings.get(role, ())
@@ -90,6 +91,20 @@ def _render_fixed(
         settings.append(("statement_timeout", str(timeout_ms)))
     path = _render_path(schema, extra_search_path)
     return f"set local search_path = {path};" + _render_settings(settings)
+
+
+def _render_request(method: str, headers: tuple[tuple[str, str], ...]) -> str:
+    if sum(len(value) for _, value in headers) > _CACHED_HEADERS_MAX:
+        return _render_headers(method, headers)
+    return _render_headers_cached(method, headers)
+
+
+def _render_headers(method: str, headers: tuple[tuple[str, str], ...]) -> str:
+    settings = [("request.method", method), ("request.headers", _render_json(headers))]
+    return _render_settings(settings)
+
+
+_render_headers_cached = lru_cache(maxsize=1024)(_render_headers)
 
 
 def _render_path(schema: str, extra_search_path: Sequence[str]) -> str:
