@@ -30,7 +30,7 @@ SCOPE = text(
 SPENT = text("select state, orders, total from spent_since(cast(:since as timestamptz))")
 
 
-class Base(DeclarativeBase):  # type: ignore[misc]
+class Base(DeclarativeBase):
     """Where the tables are known."""
 
 

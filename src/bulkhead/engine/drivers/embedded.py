@@ -38,7 +38,7 @@ from bulkhead.engine.drivers.embedded_server import (
 from bulkhead.engine.drivers.endpoint import Endpoint, open_connection
 from bulkhead.engine.drivers.errors import LoginRefused, ServerUnreachable
 from bulkhead.engine.drivers.postgres import PostgresDriver
-from bulkhead.engine.drivers.protocol import Capabilities, DatabaseSpec, Login
+from bulkhead.engine.drivers.protocol import Capabilities, DatabaseSpec, Dialect, Login
 from bulkhead.engine.drivers.secret import Secret, SecretUnusable
 
 ATTACH_TIMEOUT_S = 60.0
@@ -68,6 +68,11 @@ class EmbeddedDriver:
     def server(self) -> str:
         """The folder."""
         return f"embedded:{self.home.path}"
+
+    @property
+    def dialect(self) -> Dialect:
+        """PostgreSQL's."""
+        return Dialect.POSTGRESQL
 
     @property
     def owns_server(self) -> bool:

@@ -18,7 +18,7 @@ from bulkhead.engine.drivers.bootstrap import (
 from bulkhead.engine.drivers.endpoint import Endpoint, Session, open_connection, parse_dsn
 from bulkhead.engine.drivers.errors import FAILURES, DatabaseMissing, translate
 from bulkhead.engine.drivers.probe import probe_database
-from bulkhead.engine.drivers.protocol import Capabilities, DatabaseSpec, Login
+from bulkhead.engine.drivers.protocol import Capabilities, DatabaseSpec, Dialect, Login
 from bulkhead.engine.drivers.roles import mark, read_state
 from bulkhead.engine.drivers.secret import Secret
 
@@ -50,6 +50,11 @@ class PostgresDriver:
     def server(self) -> str:
         """Host and port."""
         return self.endpoint.name
+
+    @property
+    def dialect(self) -> Dialect:
+        """PostgreSQL's."""
+        return Dialect.POSTGRESQL
 
     async def start(self) -> None:
         """Check that the server answers; raises ServerUnreachable, LoginRefused, TlsRequired."""

@@ -5,15 +5,25 @@ driver is finished when it passes there.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
+from uuid import UUID
 
 from bulkhead.engine.errors import Invalid
 
 # PostgreSQL cuts names at 63 bytes; the longest suffix is `_service`.
 _NAME = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,54}")
 _RESERVED = frozenset({"postgres", "template0", "template1"})
+
+
+class Dialect(StrEnum):
+    """Which SQL a server speaks."""
+
+    POSTGRESQL = "postgresql"
+    MYSQL = "mysql"
+    """MariaDB too; where the two differ, capabilities decide."""
 
 
 class Login(StrEnum):
@@ -92,6 +102,10 @@ class Driver(Protocol):
     def server(self) -> str:
         """A stable name of the server for budgets, logs and messages; holds no secret."""
 
+    @property
+    def dialect(self) -> Dialect:
+        """Which SQL it speaks."""
+
     async def start(self) -> None:
         """Make the server reachable; raises ServerUnreachable with a hint when it cannot be."""
 
@@ -122,3 +136,48 @@ class Driver(Protocol):
 
     def url(self, spec: DatabaseSpec, login: Login) -> str:
         """A connection URL for other programs; holds the password."""
+
+
+class ServerConnection(Protocol):
+    """One connection, in the words that the connections of all dialects share.
+
+    SQL has the placeholders of its dialect: `$1` for PostgreSQL, `%s` for MySQL. `timeout_s` bounds
+    the whole call. Every method raises the errors of `engine.drivers.errors`, translated from the
+    client library's, which stands in `__cause__`; `is_connection_loss` tells from them whether the
+    connection is still of use.
+    """
+
+    @property
+    def dialect(self) -> Dialect:
+        """Which SQL it speaks."""
+
+    async def fetch(
+        self, sql: str, args: Sequence[object], *, timeout_s: float
+    ) -> Sequence[Mapping[str, Any]]:
+        """Run a statement and return its rows, each a mapping by column name."""
+
+    async def execute(self, sql: str, args: Sequence[object], *, timeout_s: float) -> int:
+        """Run a statement and return how many rows it changed or found; 0 for other statements."""
+
+    async def execute_many(
+        self, sql: str, rows: Sequence[Sequence[object]], *, timeout_s: float
+    ) -> None:
+        """Run a statement once for each row of parameters; outside of a transaction in one."""
+
+    async def begin(self, *, read_only: bool, timeout_s: float) -> None:
+        """Begin a transaction."""
+
+    async def commit(self, *, timeout_s: float) -> None:
+        """Commit it; a connection that is lost meanwhile raises ConnectionLost."""
+
+    async def rollback(self, *, timeout_s: float) -> None:
+        """Undo it."""
+
+    async def verify_identity(self, tenant: UUID, *, timeout_s: float) -> None:
+        """Check that the database's table `_identity` names `tenant`; raises IdentityMismatch."""
+
+    def is_closed(self) -> bool:
+        """Whether it is known to be of no use any more."""
+
+    def terminate(self) -> None:
+        """Close it at once, without a word to the server."""

@@ -1,0 +1,1 @@
+"""Fleets: thousands of databases of one schema, each of them a tenant's own."""

@@ -1,0 +1,47 @@
+"""What the engine needs of whoever keeps its secrets: to seal bytes for one place, and open them.
+
+The engine stores passwords of servers that others run. It never sees a key: it is given a `Sealer`
+by whoever puts the process together.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from bulkhead.engine.errors import BulkheadError
+
+
+class SealBroken(BulkheadError):
+    """A secret of {place} cannot be opened: it was changed, moved, or sealed with another key."""
+
+    code = "seal_broken"
+    hint = "Check that the master key is the right one, then set the secret anew."
+
+
+@dataclass(frozen=True, slots=True)
+class SealContext:
+    """Where a sealed value stands; it opens nowhere else."""
+
+    database: str
+    """The logical database, for example `store_platform.master`."""
+    table: str
+    """With its schema: `bulkhead.fleet_tenants`."""
+    column: str
+    key: str
+    """The primary key of the row."""
+    tenant: str
+    """Whose secret it is: its own key protects it, and destroying that key destroys it."""
+
+    @property
+    def place(self) -> str:
+        """For messages: the column and the row."""
+        return f"{self.table}.{self.column} of {self.key}"
+
+
+class Sealer(Protocol):
+    """Seals bytes so that nobody reads, changes or moves them unnoticed."""
+
+    async def seal(self, plain: bytes, context: SealContext) -> bytes:
+        """Seal `plain` for the place `context`."""
+
+    async def open(self, sealed: bytes, context: SealContext) -> bytes:
+        """What was sealed for the place `context`; raises SealBroken."""
