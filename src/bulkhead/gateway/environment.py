@@ -37,7 +37,7 @@ def list_variables(
 ) -> Iterator[Variable]:
     """The variables of one database: legacy keys, which every client takes, then opaque ones."""
     keys = ring.keys(database.name)
-    infix = name_of(database)
+    infix = f"_{database.variable}" if database.variable else ""
     yield f"NEXT_PUBLIC_SUPABASE{infix}_URL", url_of(application, database.name, origin)
     yield f"NEXT_PUBLIC_SUPABASE{infix}_ANON_KEY", keys.current(KeyKind.JWT, Role.ANON)
     yield f"SUPABASE{infix}_SERVICE_ROLE_KEY", keys.current(KeyKind.JWT, Role.SERVICE)
@@ -49,9 +49,3 @@ def list_variables(
 def url_of(application: str, database: str, origin: str) -> str:
     """What a client is given as the URL of its project."""
     return f"{origin}/{application}/{database}"
-
-
-def name_of(database: Database) -> str:
-    """The infix of a database's variables: `_ORDERS`, or nothing."""
-    name = database.name.upper() if database.api.variable is None else database.api.variable
-    return f"_{name}" if name else ""

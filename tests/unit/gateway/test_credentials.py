@@ -14,6 +14,7 @@ from bulkhead.engine.clock import now, stopped
 from bulkhead.engine.connections.claims import Role
 from bulkhead.engine.ids import derive_id
 from bulkhead.engine.settings import Settings
+from bulkhead.gateway.auth_service import _verify_audience
 from bulkhead.gateway.credentials import (
     CACHE_MAX,
     ApiKeyAmbiguous,
@@ -285,6 +286,19 @@ def test_the_service_of_one_database_is_nobody_to_the_users_of_another(shop: Sho
     key = shop.key(KeyKind.SECRET, Role.SERVICE)
     assert authenticate(sent(key)).role == Role.ANON
     assert authenticate(sent(key, shop.token())).role == "authenticated"
+
+
+def test_where_tokens_name_their_databases_others_refuse_them(shop: Shop) -> None:
+    shop.tokens.audiences = ("commerce/users", "commerce/orders")
+    verify = partial(_verify_audience, shop.tokens.verify, "commerce/orders")
+    who = shop.credentials()
+    who.users = Users(verify, shop.users.version)
+    good = shop.token(aud=["authenticated", "commerce/users", "commerce/orders"])
+    assert who.authenticate(sent(shop.key(), good)).role == "authenticated"
+    for audience in ("authenticated", ["authenticated"], ["authenticated", "commerce/users"]):
+        with pytest.raises(JwtClaimsInvalid) as refused:
+            who.authenticate(sent(shop.key(), shop.token(aud=audience)))
+        assert refused.value.message == "JWT not in audience"
 
 
 def test_what_is_remembered_is_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

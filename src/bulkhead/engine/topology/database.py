@@ -35,6 +35,11 @@ class Database:
     api: ApiExposure = field(default_factory=ApiExposure)
     """What of it Supabase's clients reach."""
 
+    @property
+    def variable(self) -> str:
+        """What environment variables call it."""
+        return self.name.upper() if self.api.variable is None else self.api.variable
+
     def table(self, name: str) -> Table | None:
         """The table called `name`, or None."""
         return next((table for table in self.tables if table.name == name), None)

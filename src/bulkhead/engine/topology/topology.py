@@ -1,5 +1,6 @@
 """The topology of an application: its databases and what links them, valid once built."""
 
+import re
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
@@ -8,14 +9,18 @@ from bulkhead.engine.topology.database import Database
 from bulkhead.engine.topology.reference import OnDelete, Reference
 from bulkhead.engine.topology.table import Column, Table
 
+PRIVATE_SCHEMAS = frozenset({"auth", "bulkhead", "information_schema", "pg_catalog"})
+"""What no API may expose: who the users are, and how databases are kept in one piece."""
+VARIABLE = re.compile(r"[A-Z0-9_]*")
+
 
 @dataclass(frozen=True, slots=True)
 class Topology:
     """The databases of one application and the references between them.
 
     Raises TopologyInvalid when built with a name used twice, a reference from or to a table
-    that is not declared, a reference inside one database (that is a foreign key), or a cycle
-    between databases of which no reference is declared a fence.
+    that is not declared, a reference inside one database (that is a foreign key), a cycle between
+    databases of which no reference is declared a fence, or a schema exposed that is nobody's.
     """
 
     application: str
@@ -24,6 +29,7 @@ class Topology:
 
     def __post_init__(self) -> None:
         _check_names(self)
+        _check_exposures(self)
         for reference in self.references:
             _check_reference(self, reference)
         _ = self.deploy_order
@@ -93,6 +99,24 @@ def _check_names(topology: Topology) -> None:
         "table",
         [table.name for database in topology.databases for table in database.tables],
     )
+
+
+def _check_exposures(topology: Topology) -> None:
+    exposed = [database for database in topology.databases if database.api.enabled]
+    for database in exposed:
+        private = sorted(PRIVATE_SCHEMAS.intersection(database.api.schemas))
+        if private or not database.api.schemas:
+            what = f"schema '{private[0]}'" if private else "no schema"
+            raise TopologyInvalid(
+                application=topology.application,
+                reason=f"the API of '{database.name}' exposes {what}",
+            )
+        if not VARIABLE.fullmatch(database.variable):
+            raise TopologyInvalid(
+                application=topology.application,
+                reason=f"'{database.variable}' cannot stand in the name of a variable",
+            )
+    _check_unique(topology, "variable", [database.variable for database in exposed])
 
 
 def _check_unique(topology: Topology, noun: str, names: list[str]) -> None:

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkhead.engine.errors import TopologyInvalid
-from bulkhead.engine.topology import Database, OnDelete, Reference, Table, Topology
+from bulkhead.engine.topology import (
+    ApiExposure,
+    Database,
+    OnDelete,
+    Reference,
+    Table,
+    Topology,
+)
 
 HERE = Path()
 
@@ -115,3 +122,32 @@ def test_deploying_in_order_never_meets_a_missing_target(pairs: set[tuple[int, i
     order = [db.name for db in shop(*reversed(databases), references=references).deploy_order]
     assert sorted(order) == [f"d{number}" for number in range(7)]
     assert all(order.index(f"d{target}") < order.index(f"d{source}") for source, target in edges)
+
+
+@pytest.mark.parametrize(
+    ("exposure", "reason"),
+    [
+        (ApiExposure(schemas=()), "exposes no schema"),
+        (ApiExposure(schemas=("public", "auth")), "exposes schema 'auth'"),
+        (ApiExposure(schemas=("bulkhead",)), "exposes schema 'bulkhead'"),
+        (ApiExposure(schemas=("pg_catalog",)), "exposes schema 'pg_catalog'"),
+        (ApiExposure(variable="a b"), "'a b' cannot stand in the name of a variable"),
+        (ApiExposure(variable="ORDERS"), "variable declared twice: ORDERS"),
+    ],
+)
+def test_what_an_api_may_not_expose_or_be_called_is_refused(
+    exposure: ApiExposure, reason: str
+) -> None:
+    with pytest.raises(TopologyInvalid, match=reason):
+        shop(Database("users", (), HERE, api=exposure), ORDERS)
+
+
+def test_a_database_that_is_not_exposed_may_be_called_anything() -> None:
+    hidden = Database("users", (), HERE, api=ApiExposure(enabled=False, variable="ORDERS"))
+    assert shop(hidden, ORDERS).databases[0].variable == "ORDERS"
+
+
+def test_the_limits_of_an_api_are_those_of_supabase_unless_declared_otherwise() -> None:
+    exposure = ApiExposure(service_timeout_s=0)
+    assert exposure.timeouts_s == {"anon": 3.0, "authenticated": 8.0, "service_role": 0}
+    assert (exposure.schemas, exposure.rows_max) == (("public",), 1000)
