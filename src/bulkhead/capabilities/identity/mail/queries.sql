@@ -1,7 +1,8 @@
 -- name: queue_mail
--- A mail to hand over once this transaction is committed; none if $6 is no user of ours.
-insert into private.mail_queue (id, recipient, subject, text_body, html_body, channel)
-select $1::uuid, $2::text, $3::text, $4::text, $5::text, $7::text
+-- A mail to hand over once this transaction is committed; none if $6 is no user of ours. Of mails
+-- that wait for one another the last one is the latest, whoever began first.
+insert into private.mail_queue (id, recipient, subject, text_body, html_body, channel, created_at)
+select $1::uuid, $2::text, $3::text, $4::text, $5::text, $7::text, clock_timestamp()
 where $6::uuid is null
   or exists (
     select
