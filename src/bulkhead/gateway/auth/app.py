@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette._utils import get_route_path
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.gateway.auth.answers import answer_json
 from bulkhead.gateway.auth.call import Authenticate, Call, Endpoint, Route
-from bulkhead.gateway.auth.errors import MethodUnsupported, PathUnknown
+from bulkhead.gateway.auth.errors import BodyInvalid, MethodUnsupported, PathUnknown
 from bulkhead.gateway.auth.grants import post_token
 from bulkhead.gateway.auth.routes import ROUTES
 from bulkhead.gateway.auth.wire import API_VERSION_HEADER, render_error
@@ -107,6 +107,8 @@ async def _answer(
         if error.status >= BulkheadError.status:
             log.warning("%s %s: %s", request.method, request.url.path, error)
         return _answer_error(error, request, grant=endpoint is post_token)
+    except ClientDisconnect:
+        return Response(status_code=BodyInvalid.status)  # Nobody is there to read it.
     except Exception:
         log.exception("%s %s failed", request.method, request.url.path)
         return _answer_error(BulkheadError(), request, grant=False)
