@@ -172,7 +172,7 @@ def open_identity(  # noqa: PLR0913
         autoconfirm=settings.autoconfirm,
         trusted_proxies=settings.trusted_proxies,
         tokens=AccessTokens(keyring, issuer, own.token_ttl_s, own.audiences),
-        passwords=Passwords(own.password_cost, parallel=max(2, (os.cpu_count() or 2) // 2)),
+        passwords=Passwords(own.password_cost, parallel=max(1, (os.cpu_count() or 2) // 2)),
         mailer=Mailer(
             users,
             carrier_for(settings.smtp),
