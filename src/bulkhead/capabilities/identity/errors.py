@@ -123,6 +123,13 @@ class IdentityNotFound(BulkheadError):
     status = 422
 
 
+class IdentityInUse(BulkheadError):
+    """The address that would be left belongs to another user."""
+
+    code = "email_conflict_identity_not_deletable"
+    status = 422
+
+
 class LastIdentity(BulkheadError):
     """This is the only way in which the user can sign in."""
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from bulkhead.capabilities.identity.codes.service import delete_codes
 from bulkhead.capabilities.identity.errors import (
+    IdentityInUse,
     IdentityNotFound,
     LastIdentity,
     LinkingDisabled,
@@ -24,6 +25,7 @@ from bulkhead.capabilities.identity.users.service import (
     write_audit_entry,
 )
 from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.drivers.errors import UniqueViolated
 
 if TYPE_CHECKING:
     from bulkhead.capabilities.identity.identity import Identity
@@ -38,7 +40,7 @@ async def unlink_identity(
 
     With it goes what only that way knew: the number of a telephone, or an address, for which
     another one that is known takes its place. Raises LinkingDisabled, SessionNotFound, UserBanned,
-    LastIdentity, IdentityNotFound.
+    LastIdentity, IdentityNotFound, and IdentityInUse when somebody else has that address.
     """
     if not identity.settings.manual_linking_enabled:
         raise LinkingDisabled(what="Linking")
@@ -76,5 +78,10 @@ async def _forget_address(tx: Transaction, user: UserRow, linked: LinkedIdentity
     if linked.provider == "phone":
         await tx.execute(USERS.forget_phone, user.id)
         await delete_codes(tx, user.id, (CodeKind.PHONE_CHANGE, CodeKind.REAUTHENTICATION))
-    elif await tx.fetchval(USERS.take_email_of_identities, user.id) is not None:
+        return
+    try:
+        moved = await tx.fetchval(USERS.take_email_of_identities, user.id)
+    except UniqueViolated:
+        raise IdentityInUse from None
+    if moved is not None:
         await delete_codes(tx, user.id, CodeKind)

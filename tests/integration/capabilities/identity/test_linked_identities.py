@@ -76,6 +76,34 @@ async def test_another_address_that_is_known_takes_its_place(phones: Club) -> No
     assert user["app_metadata"]["providers"] == ["phone", "github"]
 
 
+async def test_an_address_that_nobody_has_shown_to_be_theirs_does_not(phones: Club) -> None:
+    token, ids = await member(phones)
+    await phones.rows(
+        "insert into auth.identities (provider_id, user_id, identity_data, provider) select "
+        "'7', id, '{\"email\": \"bob@example.com\", \"email_verified\": false}', 'github' "
+        "from auth.users"
+    )
+    assert (await unlink(phones, token, ids["email"])).status_code == 200
+    assert (await user_of(phones, token))["email"] == ""
+    await phones.member("bob@example.com")
+
+
+async def test_an_address_that_somebody_else_has_keeps_the_other_one(phones: Club) -> None:
+    token, ids = await member(phones)
+    await phones.member("bob@example.com")
+    await phones.rows(
+        "insert into auth.identities (provider_id, user_id, identity_data, provider) select "
+        "'7', id, '{\"email\": \"bob@example.com\", \"email_verified\": true}', 'github' "
+        "from auth.users where email = 'ada@example.com'"
+    )
+    answer = await unlink(phones, token, ids["email"])
+    assert (answer.status_code, answer.json()["error_code"]) == (
+        422,
+        "email_conflict_identity_not_deletable",
+    )
+    assert (await user_of(phones, token))["email"] == "ada@example.com"
+
+
 async def test_the_last_one_stays_even_when_both_go_at_once(phones: Club) -> None:
     token, ids = await member(phones)
     names = list(ids)

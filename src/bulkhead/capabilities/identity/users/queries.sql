@@ -140,24 +140,19 @@ set phone = null, phone_confirmed_at = null, phone_change = '', phone_change_sen
 where id = $1
 
 -- name: take_email_of_identities
--- The user has an address that an identity knows, a verified one first, and none without; whatever
--- was under way with the former one is over.
+-- The user has an address that an identity has shown to be theirs, and none without; whatever was
+-- under way with the former one is over. Null where an identity knows the present one.
 update auth.users u
-set email = nullif(i.email, ''),
-  email_confirmed_at = case when i.is_verified then coalesce(u.email_confirmed_at, now()) end,
+set email = i.email, email_confirmed_at = case when i.email is not null then now() end,
   email_change = '', email_change_sent_at = null, email_change_confirm_status = 0,
   phone_change = '', phone_change_sent_at = null, confirmation_sent_at = null,
   recovery_sent_at = null, reauthentication_sent_at = null, updated_at = now()
 from (
-  select coalesce(max(c.email), '') as email, coalesce(bool_or(c.is_verified), false) as is_verified
-  from (
-    select email, coalesce(identity_data ->> 'email_verified' = 'true', false) as is_verified
-    from auth.identities
-    where user_id = $1
-      and email <> ''
-    order by 2 desc, created_at, id
-    limit 1
-  ) c
+  select (array_agg(email order by created_at, id))[1] as email
+  from auth.identities
+  where user_id = $1
+    and email <> ''
+    and identity_data ->> 'email_verified' = 'true'
 ) i
 where u.id = $1
   and not exists (
