@@ -63,7 +63,6 @@ async def load_fixtures(admin: Any, database: str, dump: Path) -> frozenset[str]
         await _run(admin, script.replace("/tmp/projects_dump.csv", str(dump)))  # noqa: S108
     await admin.execute("reset search_path")
     await admin.execute("reset all")
-    await admin.execute("vacuum analyze")
     return frozenset(lacking)
 
 

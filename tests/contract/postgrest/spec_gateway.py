@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.contract.postgrest.spec_server import SpecServer
+from tests.contract.postgrest.spec_server import ANALYSED, LOADED, SpecServer
 from tests.contract.postgrest.vectors import Vector, base_config, find_difference
 
 from bulkhead.engine.connections.claims import Claims
@@ -29,20 +29,23 @@ _APP_SETTING = "app.settings."
 
 @dataclass(slots=True, eq=False)
 class SpecGateways:
-    """The gateways of a test session: one database for all that leaves it as it was."""
+    """The gateways of a test session; those that leave their database as it was share it."""
 
     server: SpecServer
     stack: AsyncExitStack
-    _database: OpenDatabase | None = None
+    _databases: dict[str, OpenDatabase] = field(default_factory=dict)
+    """By the database they are clones of."""
     _urls: dict[str, str] = field(default_factory=dict)
 
     async def url(self, config: str) -> str:
         """Where a gateway with this configuration answers, started when first asked for."""
         if config not in self._urls:
-            if self._database is None:
-                self._database = await self.stack.enter_async_context(self.server.clone())
+            template = LOADED if "db-plan-enabled" in json.loads(config) else ANALYSED
+            if template not in self._databases:
+                clone = self.server.clone(template)
+                self._databases[template] = await self.stack.enter_async_context(clone)
             self._urls[config] = await self.stack.enter_async_context(
-                serving_spec(self._database, config)
+                serving_spec(self._databases[template], config)
             )
         return self._urls[config]
 

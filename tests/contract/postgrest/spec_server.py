@@ -12,15 +12,26 @@ from tests.contract.postgrest.fixtures import AUTHENTICATOR, PASSWORD, create_ro
 
 from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.connections.pool import Budget
+from bulkhead.engine.connections.sql import literal
 from bulkhead.engine.drivers.endpoint import Endpoint, Session, open_connection
 from bulkhead.engine.drivers.postgres import PostgresDriver
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Login
 from bulkhead.engine.testing import TestServers
 
-TEMPLATE = "postgrest_spec"
+ANALYSED = "postgrest_spec"
+"""With the fixtures, which the planner has been told about."""
+LOADED = "postgrest_spec_loaded"
+"""The same before that: as the plans that some cases expect were recorded."""
 MAINTENANCE = "postgres"
 CONNECT_TIMEOUT_S = 10.0
 CONNECTIONS_MAX = 60
+TUNED = """
+select name, boot_val
+from pg_settings
+where context = 'user'
+  and setting is distinct from boot_val
+  and (category like 'Query Tuning%' or name = 'work_mem')
+"""
 
 _numbers = count(1)
 
@@ -37,7 +48,7 @@ class SpecDriver(PostgresDriver):
 
 @dataclass(slots=True, eq=False)
 class SpecServer:
-    """A server whose template database holds the fixtures."""
+    """A server with the fixtures in two databases, from which others are cloned."""
 
     endpoint: Endpoint
     driver: SpecDriver
@@ -46,14 +57,13 @@ class SpecServer:
     budget: Budget
 
     @asynccontextmanager
-    async def clone(self) -> AsyncIterator[OpenDatabase]:
+    async def clone(self, template: str = ANALYSED) -> AsyncIterator[OpenDatabase]:
         """A database of one's own with the fixtures as they were."""
         name = f"spec_{next(_numbers)}"
         admin = await self.connect(MAINTENANCE)
         try:
-            await admin.execute(f"create database {name} template {TEMPLATE} strategy file_copy")
-            # Settings of a database are not copied along.
-            await admin.execute(f"alter database {name} set request.jwt.claim.id = '-1'")
+            await admin.execute(f"create database {name} template {template} strategy file_copy")
+            await self._configure(admin, name)
             database = OpenDatabase(
                 "postgrest", name, self.driver, DatabaseSpec(name), self.budget, pool_size=8
             )
@@ -64,6 +74,12 @@ class SpecServer:
                 await admin.execute(f"drop database {name} with (force)")
         finally:
             await admin.close()
+
+    async def _configure(self, admin: Any, name: str) -> None:
+        """Plan as a server does that nobody has tuned; settings are not copied by a clone."""
+        settings = [(row["name"], row["boot_val"]) for row in await admin.fetch(TUNED)]
+        for setting, value in [*settings, ("request.jwt.claim.id", "-1")]:
+            await admin.execute(f"alter database {name} set {setting} = {literal(value)}")
 
     async def connect(self, database: str) -> Any:
         """An administrator's connection."""
@@ -84,13 +100,17 @@ async def start_spec_server(servers: TestServers) -> SpecServer:
         frozenset(),
         Budget(CONNECTIONS_MAX),
     )
-    admin = await server.connect(MAINTENANCE)
-    await create_roles(admin)
-    await admin.execute(
-        f"create database {TEMPLATE} template template0 encoding 'UTF8' lc_collate 'C' lc_ctype 'C'"
+    maintenance = await server.connect(MAINTENANCE)
+    await create_roles(maintenance)
+    await maintenance.execute(
+        f"create database {LOADED} template template0 encoding 'UTF8' lc_collate 'C' lc_ctype 'C'"
     )
+    admin = await server.connect(LOADED)
+    server.lacking = await load_fixtures(admin, LOADED, embedded.home.data / "projects_dump.csv")
     await admin.close()
-    admin = await server.connect(TEMPLATE)
-    server.lacking = await load_fixtures(admin, TEMPLATE, embedded.home.data / "projects_dump.csv")
+    await maintenance.execute(f"create database {ANALYSED} template {LOADED} strategy file_copy")
+    await maintenance.close()
+    admin = await server.connect(ANALYSED)
+    await admin.execute("vacuum analyze")
     await admin.close()
     return server
