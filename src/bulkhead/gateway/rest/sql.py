@@ -23,9 +23,9 @@ from bulkhead.gateway.rest.sql_body import (
 )
 from bulkhead.gateway.rest.sql_call import render_call
 from bulkhead.gateway.rest.sql_parts import Parameters, quote
-from bulkhead.gateway.rest.sql_read import render_count, render_read
+from bulkhead.gateway.rest.sql_read import has_row_for_each, render_count, render_read
 from bulkhead.gateway.rest.sql_write import INSERTED, render_write
-from bulkhead.gateway.rest.statement import Statement
+from bulkhead.gateway.rest.statement import LimitBind, OffsetBind, Statement
 
 _COUNTED = frozenset({Count.EXACT, Count.ESTIMATED})
 _GUESSED = frozenset({Count.PLANNED, Count.ESTIMATED})
@@ -141,7 +141,21 @@ def _render_total(plan: ReadPlan | CallPlan, parameters: Parameters, page_total:
     if isinstance(plan, ReadPlan) and plan.count is Count.ESTIMATED and plan.max_rows is not None:
         # One more than may be shown tells that there are more.
         limit = f" limit {plan.max_rows + 1}"
-    return f"(select count(*) from ({render_count(root, parameters)}{limit}) pgrst_count)"
+    counted = f"(select count(*) from ({render_count(root, parameters)}{limit}) pgrst_count)"
+    if isinstance(plan, ReadPlan) and has_row_for_each(root):
+        return _render_total_of_page(plan, parameters, counted)
+    return counted
+
+
+def _render_total_of_page(plan: ReadPlan, parameters: Parameters, counted: str) -> str:
+    """Spare the server a count where the page is not full, so that it holds the last row."""
+    path = plan.root.path
+    if not plan.root.is_limited:
+        return f"case when count(*) < {plan.max_rows} then count(*) else {counted} end"
+    limit = parameters.add(LimitBind(path, plan.max_rows), "bigint")
+    offset = parameters.add(OffsetBind(path), "bigint")
+    known = f"count(*) between 1 and {limit} - 1"
+    return f"case when {known} then {offset} + count(*) else {counted} end"
 
 
 def _render_location(primary_key: tuple[str, ...]) -> str:

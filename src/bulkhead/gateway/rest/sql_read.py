@@ -58,6 +58,11 @@ def render_read(node: ReadNode, parameters: Parameters, max_rows: int | None) ->
     )
 
 
+def has_row_for_each(node: ReadNode) -> bool:
+    """Whether the query has a row for each row of the table, neither grouped nor joined."""
+    return not _find_joined(node) and not any(column.aggregate for column in node.columns)
+
+
 def render_count(node: ReadNode, parameters: Parameters) -> str:
     """Render a query that has a row for each row of `node`, whatever its limit.
 

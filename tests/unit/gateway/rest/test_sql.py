@@ -194,9 +194,12 @@ def test_all_rows_are_counted_only_where_the_page_may_be_less() -> None:
     assert "count(*) as total" in statement_of(ask("GET", "/orders", preferences=exact)).sql
     limited = statement_of(ask("GET", "/orders?id=gt.1&limit=2", preferences=exact))
     assert (
+        "case when count(*) between 1 and $2::bigint - 1 then $3::bigint + count(*) else "
         '(select count(*) from (select 1 from "shop"."orders" where '
-        '"shop"."orders"."id" > cast($1::text as integer)) pgrst_count) as total'
+        '"shop"."orders"."id" > cast($1::text as integer)) pgrst_count) end as total'
     ) in limited.sql
+    grouped = ask("GET", "/orders?select=count()&limit=2", preferences=exact)
+    assert "select (select count(*) from (select 1 from" in statement_of(grouped).sql
 
 
 def test_a_guess_of_all_rows_has_an_inner_join_as_exists() -> None:
