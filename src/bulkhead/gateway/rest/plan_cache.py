@@ -14,6 +14,9 @@ from bulkhead.gateway.rest.schema import Schema
 from bulkhead.gateway.rest.sql import render
 from bulkhead.gateway.rest.statement import Statement
 
+SHAPE_LENGTH_MAX = 4096
+"""Longer addresses, and writes of more columns, are planned each time: memory must be bounded."""
+COLUMNS_MAX = 256
 _WITH_BODY = frozenset({Action.CREATE, Action.UPDATE, Action.UPSERT, Action.CALL})
 
 
@@ -35,6 +38,9 @@ class PlanCache:
 
         Raises what `make_plan` raises; a refusal is not kept.
         """
+        if not _is_kept(request):
+            plan = make_plan(request, schema, self._config)
+            return plan, render(plan)
         key = _key(request, schema)
         found = self._found.get(key)
         if found is not None:
@@ -46,6 +52,11 @@ class PlanCache:
         if len(self._found) > self._size_max:
             self._found.popitem(last=False)
         return made
+
+
+def _is_kept(request: ApiRequest) -> bool:
+    length = len(request.shape) + len(request.resource) + sum(map(len, request.accept))
+    return length <= SHAPE_LENGTH_MAX and len(request.columns) <= COLUMNS_MAX
 
 
 def _key(request: ApiRequest, schema: Schema) -> Hashable:

@@ -4,7 +4,7 @@ import pytest
 from tests.unit.gateway.rest.shop import ask, shop
 
 from bulkhead.gateway.rest.config import RestConfig
-from bulkhead.gateway.rest.plan_cache import PlanCache
+from bulkhead.gateway.rest.plan_cache import SHAPE_LENGTH_MAX, PlanCache
 from bulkhead.gateway.rest.request import Count, Preferences, Return
 from bulkhead.gateway.rest.schema_errors import TableNotFound
 from bulkhead.gateway.rest.statement import bind
@@ -59,6 +59,13 @@ def test_the_plan_not_used_for_longest_is_forgotten() -> None:
     cache.find(third, schema)
     assert len(cache) == 2
     assert cache.find(first, schema) is kept
+
+
+def test_what_is_very_long_is_planned_each_time() -> None:
+    cache = PlanCache(CONFIG)
+    names = ",".join(f"a{number}:id" for number in range(SHAPE_LENGTH_MAX // 5))
+    cache.find(ask("GET", f"/orders?select={names}"), shop())
+    assert len(cache) == 0
 
 
 def test_a_refusal_is_not_kept() -> None:
