@@ -4,7 +4,7 @@ import pytest
 from tests.integration.capabilities.identity.club import CLUB, Club
 
 from bulkhead.engine.connections.claims import ANON, SERVICE, user
-from bulkhead.engine.drivers.errors import PermissionDenied
+from bulkhead.engine.drivers.errors import CheckViolated, PermissionDenied
 from bulkhead.engine.drivers.protocol import Login
 from bulkhead.engine.ids import new_id
 from bulkhead.engine.migrations.apply import apply
@@ -51,6 +51,18 @@ async def test_the_columns_are_those_of_supabase(club: Club, table: str) -> None
         f"auth.{table}",
     )
     assert [row["attname"] for row in rows] == COLUMNS[table].split()
+
+
+async def test_sql_that_casts_to_the_types_of_supabase_is_understood(club: Club) -> None:
+    await club.member()
+    found = await club.rows(
+        "select s.aal from auth.sessions s where s.aal = 'aal1'::auth.aal_level and not exists ("
+        "select from auth.mfa_factors f where f.status = 'verified'::auth.factor_status "
+        "and f.factor_type = 'totp'::auth.factor_type)"
+    )
+    assert [row["aal"] for row in found] == ["aal1"]
+    with pytest.raises(CheckViolated):
+        await club.rows("select 'aal4'::auth.aal_level")
 
 
 async def test_every_table_is_known_to_these_tests(club: Club) -> None:
