@@ -331,7 +331,8 @@ where p.prokind = 'f'
 order by n.nspname, p.proname, p.oid
 
 -- name: representations
--- Implicit casts by function of a domain from or to json or text, that may be used here.
+-- Implicit casts by function of a domain from or to json or text, which a role that the login may
+-- become can use.
 select
   format_type(k.castsource, null) as source,
   format_type(k.casttarget, null) as target,
@@ -347,9 +348,11 @@ where k.castcontext = 'i'
     (s.typtype = 'd' and t.oid in ('json'::regtype, 'text'::regtype))
     or (t.typtype = 'd' and s.oid in ('json'::regtype, 'text'::regtype))
   )
-  and (
-    has_function_privilege(p.oid, 'execute')
-    or has_function_privilege(session_user, p.oid, 'execute')
+  and exists (
+    select 1
+    from pg_roles r
+    where pg_has_role(session_user, r.oid, 'member')
+      and has_function_privilege(r.oid, p.oid, 'execute')
   )
 
 -- name: media_handlers
