@@ -159,7 +159,7 @@ def _plan_call(request: ApiRequest, schema: Schema, config: RestConfig) -> CallP
     function = find_function(request, schema)
     returned = function.returns.name.name if function.returns.is_composite else function.name.name
     table = Name(function.name.schema, returned)
-    place = Root(SOURCE, table.name, table, function.columns)
+    place = Root(SOURCE, table.name, table, row=function.returns.name, returned=function.columns)
     root = _plan_root(request, schema, config, place)
     call = plan_call(request, function, root)
     media = _negotiate(request, schema, config, root, has_body=not request.headers_only)

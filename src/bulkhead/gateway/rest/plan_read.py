@@ -79,6 +79,9 @@ class Root:
     alias: str | None
     """Set where the rows come from a write or a call."""
     table: Name
+    """Where relationships start from."""
+    row: Name | None = None
+    """Whose columns they are, where that is another table."""
     returned: Mapping[str, str] = field(default_factory=dict)
     """The types of what a function returns where that is no table."""
     takes_filters: bool = True
@@ -134,7 +137,7 @@ class _Planner:
     def plan_root(self, asked: _Asked, root: Root) -> ReadNode:
         """Plan everything."""
         qualifier = root.source if root.alias is None else Name("", root.alias)
-        columns = Columns(self.schema, root.table, root.returned)
+        columns = Columns(self.schema, root.row or root.table, root.returned)
         expands_stars = _has_aggregate(asked)
         place = _Place(root.table, qualifier, 0, expands_stars)
         embeds = self._plan_embeds(asked, place)
@@ -161,6 +164,8 @@ class _Planner:
         expands = parent.expands_stars or spread is Spread.TO_MANY or _has_aggregate(asked)
         target = relationship.target
         source_alias = _numbered(target.name, depth)
+        if source_alias == parent.qualifier.name:
+            source_alias = _numbered(target.name, depth, "e")
         columns = Columns(self.schema, target)
         place = _Place(
             Name(parent.origin.schema, target.name), Name("", source_alias), depth, expands

@@ -214,3 +214,13 @@ def test_long_names_keep_their_aliases_apart() -> None:
     assert alias is not None
     assert len(alias) == 63
     assert alias.endswith("_1")
+
+
+def test_an_embedding_is_never_called_what_its_parent_is() -> None:
+    schema = shop(*many_to_one("items_1", "order_id", "items"))
+    named = replace(schema.tables[Name("shop", "items")], name=Name("shop", "items_1"))
+    schema = replace(schema, tables={**schema.tables, named.name: named})
+    request = ask("DELETE", "/items_1?id=eq.1&select=id,items(sku)")
+    embed = make_plan(request, schema, CONFIG).root.embeds[0]
+    assert embed.parent == Name("", "items_1")
+    assert embed.source_alias == "items_e1"
