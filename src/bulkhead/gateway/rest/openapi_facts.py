@@ -14,10 +14,6 @@ from bulkhead.gateway.rest.schema_load import QUERIES
 if TYPE_CHECKING:
     from bulkhead.engine.connections.transaction import Transaction
 
-_ACCESSIBLE_FUNCTIONS = (
-    f"select f.* from ({QUERIES.functions}) f where has_function_privilege(f.oid, 'execute')"  # noqa: S608 - a query of ours
-)
-
 
 @dataclass(frozen=True, slots=True)
 class OpenApiFacts:
@@ -44,6 +40,6 @@ async def load_openapi_facts(
     accessible = {row["name"] for row in await tx.fetch(QUERIES.accessible_tables, name)}
     return OpenApiFacts(
         [table for table in tables if table.name.name in accessible],
-        arrange_functions(await tx.fetch(_ACCESSIBLE_FUNCTIONS, [name]), ()),
+        arrange_functions(await tx.fetch(QUERIES.functions, [name], False), ()),
         comment,
     )

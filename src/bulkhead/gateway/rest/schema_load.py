@@ -64,7 +64,7 @@ async def load_schema(
             schemas,
         ),
         functions=arrange_functions(
-            await tx.fetch(QUERIES.functions, schemas), config.hoisted_settings
+            await tx.fetch(QUERIES.functions, schemas, True), config.hoisted_settings
         ),
         representations=_read_representations(await tx.fetch(QUERIES.representations)),
         media_handlers=_read_media_handlers(await tx.fetch(QUERIES.media_handlers, schemas)),

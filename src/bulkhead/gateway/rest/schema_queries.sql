@@ -258,7 +258,8 @@ where p.pronargs = 1
 order by pn.nspname, p.proname, n.nspname, c.relname
 
 -- name: functions
--- Functions of the schemas $1 that can be called: no procedures, aggregates or triggers.
+-- Functions of the schemas $1 that can be called, no procedures, aggregates or triggers; all of
+-- them, or unless $2 those that the role of the transaction may call.
 with recursive domains as (
   select t.oid, t.typbasetype as base
   from pg_type t
@@ -276,7 +277,6 @@ bases as (
   where t.typtype <> 'd'
 )
 select
-  p.oid,
   n.nspname::text as schema,
   p.proname::text as name,
   note.description,
@@ -328,6 +328,7 @@ left join pg_description note on note.objoid = p.oid
 where p.prokind = 'f'
   and r.oid not in ('trigger'::regtype, 'event_trigger'::regtype)
   and n.nspname = any ($1::text[])
+  and ($2::boolean or has_function_privilege(p.oid, 'execute'))
 order by n.nspname, p.proname, p.oid
 
 -- name: representations

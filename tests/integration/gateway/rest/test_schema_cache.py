@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import httpx
 import pytest
+from tests.integration.engine.schema.guarded import MIGRATIONS
 from tests.integration.gateway.rest.library import CONFIG, NOBODY, Library, api, open_library
 
 from bulkhead.engine.connections.claims import ANON
 from bulkhead.engine.drivers.protocol import Login
-from bulkhead.engine.migrations.run import TELL_SCHEMA_CHANGE
+from bulkhead.engine.migrations.apply import apply
 from bulkhead.engine.testing import TestServers
 from bulkhead.gateway.rest import schema_cache
 from bulkhead.gateway.rest.app import RestGateway
@@ -107,7 +108,19 @@ async def test_somebody_may_tell_in_words(shelf: Library, payload: str) -> None:
         await shelf.admin.execute(f"notify pgrst, '{payload}'")
         found = await wait_for_change(cache, before)
         assert found.tables[api("shelf")].description == "told"
-    assert TELL_SCHEMA_CHANGE == "notify pgrst, 'reload schema'"
+
+
+async def test_a_migration_tells_where_nobody_may_have_event_triggers(shelf: Library) -> None:
+    await shelf.admin.execute(
+        "drop event trigger bulkhead_schema_changed; drop event trigger bulkhead_schema_dropped"
+    )
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    await shelf.admin.add_listener("pgrst", lambda *words: heard.put_nowait(words[-1]))
+    await apply(shelf.admin, shelf.database.spec, [MIGRATIONS])
+    async with asyncio.timeout(PATIENCE_S):
+        assert await heard.get() == "reload schema"
+    await apply(shelf.admin, shelf.database.spec, [MIGRATIONS])
+    assert heard.empty()
 
 
 async def test_what_a_request_did_not_find_is_looked_for(shelf: Library) -> None:

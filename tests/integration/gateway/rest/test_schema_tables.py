@@ -146,6 +146,14 @@ def test_representations_are_implicit_casts_of_domains(schema: Schema) -> None:
     assert schema.representations == {("api.short_isbn", "json"): expected}
 
 
+async def test_a_representation_is_used_when_some_role_may_call_it(library: Library) -> None:
+    function = "function api.json(api.short_isbn)"
+    await library.admin.execute(f"revoke execute on {function} from public")
+    assert not (await library.load()).representations
+    await library.admin.execute(f"grant execute on {function} to authenticated")
+    assert (await library.load()).representations
+
+
 def test_media_handlers_are_found_by_their_domain(schema: Schema) -> None:
     books = MediaHandler(api("marc"), "text/x-marc", api("books"), True, "text/x-marc")  # noqa: FBT003
     anything = MediaHandler(api("anything"), "application/octet-stream", None, True, "*/*")  # noqa: FBT003
