@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -17,7 +19,9 @@ from tests.integration.gateway.auth.office import (
     verify,
 )
 
-from bulkhead.capabilities.identity import tidy
+from bulkhead.capabilities.identity import Client, tidy
+from bulkhead.capabilities.identity.sessions.service import rotate_refresh_token
+from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.ids import new_id
 from bulkhead.engine.system import System
 
@@ -396,6 +400,46 @@ async def test_refreshing_while_a_factor_is_verified_leaves_one_way_on(club: Clu
         if answer.status_code == 200:
             assert claims(answer.json()["access_token"])["aal"] == "aal1"
     assert (await club.browser.refresh(verified.json()["refresh_token"])).status_code == 200
+
+
+async def test_a_refresh_under_way_does_not_come_by_the_second_proof(club: Club) -> None:
+    member = await club.member()
+    token = member["access_token"]
+    factor = await enroll(club, token)
+    asked = await challenge(club, token, factor.id)
+    async with club.identity.users.transaction(SERVICE) as tx:
+        rotated = await rotate_refresh_token(
+            tx, member["refresh_token"], Client(), club.identity.settings
+        )
+        assert rotated is not None
+        task = asyncio.create_task(verify(club, token, factor.id, asked, factor.code()))
+        while not await club.value("select count(*) from pg_locks where not granted"):
+            assert not task.done()
+    assert (await task).status_code == 200
+    answer = await club.browser.refresh(rotated.session.refresh_token)
+    assert refusal(answer) == (400, "refresh_token_not_found")
+
+
+async def test_whoever_has_no_address_adds_no_factor(system: System) -> None:
+    club = open_club(system, identity_settings=replace(QUICK, anonymous_enabled=True))
+    token = (await club.browser.send("POST", "/signup", {})).json()["access_token"]
+    answer = await club.browser.send("POST", "/factors", {"factor_type": "totp"}, token=token)
+    assert refusal(answer) == (403, "no_authorization")
+    assert answer.json()["msg"] == "Anonymous user not allowed to perform these actions"
+
+
+async def test_an_application_may_do_without_authenticators(system: System, club: Club) -> None:
+    member = await club.member()
+    factor = await enroll(club, member["access_token"])
+    without = open_club(system, identity_settings=replace(QUICK, totp_enabled=False))
+    for path, code in (
+        ("/factors", "mfa_totp_enroll_not_enabled"),
+        (f"/factors/{factor.id}/challenge", "mfa_totp_verify_not_enabled"),
+    ):
+        answer = await without.browser.send(
+            "POST", path, {"factor_type": "totp"}, token=member["access_token"]
+        )
+        assert refusal(answer) == (422, code)
 
 
 async def test_the_log_says_what_was_done(club: Club) -> None:

@@ -86,9 +86,16 @@ update auth.mfa_factors
 set status = 'verified', last_used_step = $3, updated_at = now()
 where id = $1
 
+-- name: lock_session
+-- Wait for whoever refreshes a session, and let others wait.
+select id
+from auth.sessions
+where id = $1
+for no key update
+
 -- name: raise_session
--- A factor was verified in a session. Refresh tokens from before count no more, so that whoever
--- holds one does not come by the second factor; nor do sessions of the user without one.
+-- A factor was verified in a session that is locked. Refresh tokens from before count no more, so
+-- that whoever holds one does not come by the second factor; nor do sessions of the user without.
 with method as (
   insert into auth.mfa_amr_claims (session_id, authentication_method)
   values ($1::uuid, $4::text)

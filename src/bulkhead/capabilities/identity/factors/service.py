@@ -151,6 +151,8 @@ async def raise_session(
     """
     token = create_refresh_token()
     method = AMR_METHODS[FactorType(factor.factor_type)]
+    # A statement of its own, so that the next one sees the token of a refresh that was under way.
+    await tx.execute(QUERIES.lock_session, session)
     await tx.execute(QUERIES.raise_session, session, user, UUID(factor.id), method, token)
     return Session(session, token, await list_methods(tx, session), AAL_TWO)
 

@@ -110,5 +110,5 @@ def load_keys(path: Path) -> KeySet:
 
 
 def _write(path: Path, keys: KeySet) -> None:
-    text = json.dumps({"format": FORMAT, "keys": [key.to_json() for key in keys.keys]}, indent=2)
-    write_private(path, text)
+    document = {"format": FORMAT, "keys": [key.to_json() for key in keys.keys]}
+    write_private(path, json.dumps(document, indent=2))
