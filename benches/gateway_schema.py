@@ -133,7 +133,7 @@ async def query(tx: Transaction) -> None:
     await tx.fetch(QUERIES.columns, SCHEMAS)
     await tx.fetch(QUERIES.computed, PATH)
     await tx.fetch(QUERIES.role_settings)
-    await tx.fetch(QUERIES.functions, SCHEMAS)
+    await tx.fetch(QUERIES.functions, SCHEMAS, True)  # noqa: FBT003 - of everybody
     await tx.fetch(QUERIES.representations)
     await tx.fetch(QUERIES.media_handlers, SCHEMAS)
 

@@ -38,8 +38,9 @@ async def load_openapi_facts(
         functions = {each: some for each, some in schema.functions.items() if each.schema == name}
         return OpenApiFacts(tables, functions, comment)
     accessible = {row["name"] for row in await tx.fetch(QUERIES.accessible_tables, name)}
+    rows = await tx.fetch(QUERIES.functions, [name], False)  # noqa: FBT003 - not of everybody
     return OpenApiFacts(
         [table for table in tables if table.name.name in accessible],
-        arrange_functions(await tx.fetch(QUERIES.functions, [name], False), ()),
+        arrange_functions(rows, ()),
         comment,
     )

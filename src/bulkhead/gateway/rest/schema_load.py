@@ -53,6 +53,7 @@ async def load_schema(
     tables = _arrange_tables(
         await tx.fetch(QUERIES.tables, schemas), await tx.fetch(QUERIES.columns, schemas), keys
     )
+    functions = await tx.fetch(QUERIES.functions, schemas, True)  # noqa: FBT003 - of everybody
     computed = await tx.fetch(QUERIES.computed, path)
     settings = await tx.fetch(QUERIES.role_settings)
     return Schema(
@@ -63,9 +64,7 @@ async def load_schema(
             _read_computed_relationships(computed),
             schemas,
         ),
-        functions=arrange_functions(
-            await tx.fetch(QUERIES.functions, schemas, True), config.hoisted_settings
-        ),
+        functions=arrange_functions(functions, config.hoisted_settings),
         representations=_read_representations(await tx.fetch(QUERIES.representations)),
         media_handlers=_read_media_handlers(await tx.fetch(QUERIES.media_handlers, schemas)),
         computed_columns=_read_computed_columns(computed),
