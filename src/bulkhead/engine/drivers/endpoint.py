@@ -148,8 +148,13 @@ async def open_connection(
     *,
     timeout_s: float,
     command_timeout_s: float | None = None,
+    pooled: bool = False,
 ) -> Any:  # noqa: ANN401
-    """Connect; raises what `translate_connect` renders."""
+    """Connect; raises what `translate_connect` renders.
+
+    `pooled` says that a pooler may change the session from transaction to transaction, so that
+    nothing can be prepared in it.
+    """
     try:
         return await asyncpg.connect(
             host=endpoint.host,
@@ -162,6 +167,7 @@ async def open_connection(
             timeout=timeout_s,
             command_timeout=command_timeout_s,
             target_session_attrs=SessionAttribute.any,
+            statement_cache_size=0 if pooled else 100,
             server_settings={"application_name": APPLICATION_NAME},
         )
     except FAILURES as error:

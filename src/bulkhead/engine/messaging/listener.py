@@ -38,11 +38,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Listener:
-    """Rings for what other processes publish in `database`; holds one connection of its own."""
+    """Rings for what other processes tell in `database`; holds one connection of its own."""
 
     database: OpenDatabase
     ring: Callable[[frozenset[str]], None]
-    """Called with the handlers' names; none of them means: look everywhere."""
+    """Called with the names that were told, such as handlers'; none of them means: look everywhere."""
+    channel: str = CHANNEL
     connected: bool = False
 
     async def run(self) -> None:
@@ -78,7 +79,7 @@ class Listener:
     async def _attend(self, connection: Any) -> None:  # noqa: ANN401
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
-        await connection.add_listener(CHANNEL, self._hear)
+        await connection.add_listener(self.channel, self._hear)
         self.connected = True
         self.ring(frozenset())
         while not lost.is_set():

@@ -1,0 +1,398 @@
+"""The connections to one tenant's database.
+
+Small and lazy: none is opened before it is needed, at most a few are, and few callers may wait. A
+pool is retired when the tenant's place or credentials change: it gives out nothing more, and what
+is in use is closed when it comes back, so that no statement is cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bulkhead.engine.clock import monotonic_s
+from bulkhead.engine.connections.breaker import Breaker, DatabaseUnavailable
+from bulkhead.engine.connections.pool import PoolExhausted, PoolStats
+from bulkhead.engine.drivers.errors import (
+    DatabaseMissing,
+    IdentityMismatch,
+    LoginRefused,
+    ServerUnreachable,
+    StatementTimeout,
+    TlsRequired,
+)
+from bulkhead.engine.drivers.protocol import Dialect, ServerConnection
+from bulkhead.engine.errors import BulkheadError, Unavailable
+from bulkhead.engine.fleet.budget import SLOW_S, Lease, ServerBudget
+from bulkhead.engine.fleet.model import TenantId
+
+AGE_S_MAX = 3600.0
+REFUSALS = (LoginRefused, DatabaseMissing, TlsRequired, IdentityMismatch)
+"""Errors that say more than that a database is away."""
+WAITING_MAX = 64
+"""How many may wait for one tenant's connections; whoever comes then is refused at once."""
+
+
+class PoolRetired(Unavailable):
+    """The place of tenant '{tenant}' has just changed."""
+
+    code = "pool_retired"
+
+
+class TenantDatabase(Protocol):
+    """A tenant's database at its place: all that a pool needs to know of it."""
+
+    @property
+    def server(self) -> str:
+        """A stable name of the server; databases of one name share a budget."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """Which SQL the server speaks."""
+
+    async def connect(self, *, timeout_s: float) -> ServerConnection:
+        """Open a connection with the tenant's rights.
+
+        Raises ServerUnreachable, LoginRefused, DatabaseMissing, TlsRequired, TooManyConnections.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """What one tenant may have of a server."""
+
+    size_max: int = 4
+    acquire_timeout_s: float = 5.0
+    connect_timeout_s: float = 5.0
+    identity_every_s: float = 1.0
+    """A connection is checked to be the tenant's own when it is opened, and whenever it is handed
+    out after the last check has become older than this; 0 checks each time."""
+
+
+Waiter = asyncio.Future[Lease | None]
+"""Gets a connection, or None: the place for one."""
+
+
+@dataclass(slots=True, eq=False)
+class TenantPool:
+    """Connections to `database`, which is `tenant`'s."""
+
+    tenant: TenantId
+    database: TenantDatabase
+    budget: ServerBudget
+    limits: PoolLimits
+    breaker: Breaker = field(init=False)
+    size: int = 0
+    """Connections that are open or being opened."""
+    stats: PoolStats = field(default_factory=PoolStats)
+    has_connected: bool = False
+    _idle: list[Lease] = field(default_factory=list)
+    _out: OrderedDict[int, Lease] = field(default_factory=OrderedDict)
+    """In use, the oldest first."""
+    _waiters: deque[tuple[float, Waiter]] = field(default_factory=deque)
+    _retired: bool = False
+    _refusal: BulkheadError | None = None
+    """Why the breaker is open, where waiting alone does not help."""
+    _drained: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.breaker = Breaker(str(self.tenant))
+        self.budget.pools += 1
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether a statement has been running for a while."""
+        oldest = next(iter(self._out.values()), None)
+        return oldest is not None and monotonic_s() - oldest.leased_at_s > SLOW_S
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody uses or awaits a connection."""
+        return self.size == len(self._idle) and not self._waiters
+
+    async def acquire(self) -> Lease:
+        """Lease a connection that is known to lead to the tenant's own database.
+
+        Raises DatabaseUnavailable, PoolExhausted, PoolRetired, IdentityMismatch, and what
+        `TenantDatabase.connect` raises.
+        """
+        if self._retired:
+            raise PoolRetired(tenant=self.tenant)
+        self._check_breaker()
+        self.stats.acquired += 1
+        lease = self._take_idle()
+        try:
+            if lease is None:
+                lease = await self._acquire_slowly()
+            if monotonic_s() - lease.verified_at_s > self.limits.identity_every_s:
+                lease = await self._verify(lease)
+        except BaseException:
+            self.breaker.abandoned()
+            raise
+        lease.leased_at_s = monotonic_s()
+        self._out[id(lease)] = lease
+        self.stats.in_use += 1
+        return lease
+
+    def release(self, lease: Lease, *, usable: bool) -> None:
+        """Give a lease back; what is not `usable` is closed and its place is freed."""
+        del self._out[id(lease)]
+        self.stats.in_use -= 1
+        self._take_back(lease, usable=usable)
+        self._note_drained()
+
+    def failed(self, error: BaseException) -> None:
+        """Note that the tenant's server does not answer, or refuses; then nobody waits for it."""
+        self.breaker.failed()
+        self._refusal = error if isinstance(error, REFUSALS) else None
+        if self.breaker.is_open:
+            self._dismiss(lambda: DatabaseUnavailable(database=self.tenant))
+
+    def retire(self) -> None:
+        """Give out nothing more; what is in use is closed when it comes back."""
+        if self._retired:
+            return
+        self._retired = True
+        self.budget.leave(self)
+        self.budget.pools -= 1
+        self._dismiss(lambda: PoolRetired(tenant=self.tenant))
+        while self._idle:
+            self._close(self._idle[-1], idle=True)
+        self._note_drained()
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Retire, and wait until nothing is in use; False when the time was too short."""
+        self.retire()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._drained.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """Retire, and cut off whatever is in use."""
+        self.retire()
+        for lease in self._out.values():
+            lease.connection.terminate()
+
+    def grant(self) -> bool:
+        """Give the first one who waits a place for a connection; False when nobody does."""
+        while self._waiters:
+            _, waiter = self._waiters.popleft()
+            if not waiter.done():
+                self.size += 1
+                waiter.set_result(None)
+                self._queue_again()
+                return True
+        return False
+
+    def discard_idle(self, lease: Lease) -> None:
+        """Close an idle connection whose place the budget gives to somebody else."""
+        self.budget.pick(lease)
+        self._idle.remove(lease)
+        self.size -= 1
+        lease.connection.terminate()
+
+    def _check_breaker(self) -> None:
+        try:
+            self.breaker.check()
+        except DatabaseUnavailable:
+            if self._refusal is not None:
+                raise type(self._refusal)(**self._refusal.details) from None
+            raise
+
+    async def _acquire_slowly(self) -> Lease:
+        started_s = monotonic_s()
+        try:
+            if not self._waiters and self.size < self.limits.size_max and self.budget.take(self):
+                self.size += 1
+                return await self._open()
+            lease = await self._wait()
+            return lease if lease is not None else await self._open()
+        finally:
+            self.stats.wait_s += monotonic_s() - started_s
+
+    async def _open(self) -> Lease:
+        """Open a connection at a place that was taken for it, and check whose database it is."""
+        try:
+            self.budget.breaker.check()
+        except BulkheadError:
+            self._free_place()
+            raise
+        try:
+            connection = await self._connect()
+        except BaseException as error:
+            if isinstance(error, ServerUnreachable):
+                self.budget.breaker.failed()
+            else:
+                self.budget.breaker.abandoned()
+            if isinstance(error, BulkheadError):
+                self.failed(error)
+            self._free_place()
+            raise
+        self.budget.breaker.succeeded()
+        self.breaker.succeeded()
+        self.has_connected = True
+        now_s = monotonic_s()
+        return Lease(self, connection, now_s, now_s)
+
+    async def _connect(self) -> ServerConnection:
+        timeout_s = self.limits.connect_timeout_s
+        connection: ServerConnection | None = None
+        try:
+            async with asyncio.timeout(timeout_s):
+                connection = await self.database.connect(timeout_s=timeout_s)
+                await connection.verify_identity(self.tenant, timeout_s=timeout_s)
+        except BaseException as error:
+            if connection is not None:
+                connection.terminate()
+            if isinstance(error, TimeoutError | StatementTimeout):
+                raise ServerUnreachable(
+                    server=self.budget.server, reason=f"no answer within {timeout_s:g} s"
+                ) from error
+            raise
+        return connection
+
+    async def _verify(self, lease: Lease) -> Lease:
+        """The lease, if it still leads to the tenant's database, else a new one.
+
+        No statement of the caller has been sent, so that nothing can happen twice.
+        """
+        try:
+            await lease.connection.verify_identity(
+                self.tenant, timeout_s=self.limits.connect_timeout_s
+            )
+        except BulkheadError:
+            lease.connection.terminate()
+            return await self._open()
+        except BaseException:
+            self._close(lease)
+            raise
+        lease.verified_at_s = monotonic_s()
+        return lease
+
+    async def _wait(self) -> Lease | None:
+        """Wait for a connection, or for a place for one, until the time is over."""
+        if len(self._waiters) >= WAITING_MAX:
+            self._give_up(None)
+        loop = asyncio.get_running_loop()
+        waiter: Waiter = loop.create_future()
+        timer = loop.call_later(self.limits.acquire_timeout_s, self._give_up, waiter)
+        self._waiters.append((monotonic_s(), waiter))
+        self.budget.queue(self)
+        self.stats.waiting += 1
+        try:
+            return await waiter
+        except BaseException:
+            self._pass_on(waiter)
+            raise
+        finally:
+            timer.cancel()
+            self.stats.waiting -= 1
+
+    def _give_up(self, waiter: Waiter | None) -> None:
+        self.stats.timeouts += 1
+        error = PoolExhausted(
+            database=self.tenant, timeout_s=self.limits.acquire_timeout_s if waiter else 0
+        )
+        if waiter is None:
+            raise error
+        if not waiter.done():
+            waiter.set_exception(error())
+
+    def _pass_on(self, waiter: Waiter) -> None:
+        """Give what a waiter got after it had given up to the next one."""
+        if not waiter.done():
+            waiter.cancel()
+        if waiter.cancelled() or waiter.exception() is not None:
+            while self._waiters and self._waiters[0][1].done():
+                self._waiters.popleft()
+            if not self._waiters:
+                self.budget.leave(self)
+        elif (lease := waiter.result()) is None:
+            self._free_place()
+        else:
+            self._take_back(lease, usable=True)
+
+    def _dismiss(self, error: Callable[[], BulkheadError]) -> None:
+        self.budget.leave(self)
+        while self._waiters:
+            _, waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_exception(error())
+
+    def _take_idle(self) -> Lease | None:
+        while self._idle:
+            lease = self._idle[-1]
+            if lease.connection.is_closed():
+                self._close(lease, idle=True)
+                continue
+            self._idle.pop()
+            self.budget.pick(lease)
+            return lease
+        return None
+
+    def _take_back(self, lease: Lease, *, usable: bool) -> None:
+        now_s = monotonic_s()
+        if (
+            not usable
+            or self._retired
+            or lease.connection.is_closed()
+            or now_s - lease.opened_at_s > AGE_S_MAX
+            or self._should_yield(now_s)
+        ):
+            self._close(lease)
+        elif not self._hand_over(lease):
+            self._idle.append(lease)
+            self.budget.put(lease)
+            self.budget.serve()
+
+    def _should_yield(self, now_s: float) -> bool:
+        """Whether a tenant that has no connection at all should have this place.
+
+        One that others of the tenant wait for goes over only when it is not the last one, or when
+        it has served for a while: opening a connection costs as much as many statements.
+        """
+        if not self.budget.is_contended:
+            return False
+        if not self._waiters or self.size > 1:
+            return True
+        waited_s = now_s - self._waiters[0][0]
+        return waited_s < self.budget.waited_s(now_s)
+
+    def _hand_over(self, lease: Lease) -> bool:
+        while self._waiters:
+            _, waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(lease)
+                if not self._waiters:
+                    self.budget.leave(self)
+                return True
+        return False
+
+    def _queue_again(self) -> None:
+        if self._waiters and self.size < self.limits.size_max and not self._retired:
+            self.budget.queue(self)
+        else:
+            self.budget.leave(self)
+
+    def _close(self, lease: Lease, *, idle: bool = False) -> None:
+        if idle:
+            self._idle.remove(lease)
+            self.budget.pick(lease)
+        lease.connection.terminate()
+        self._free_place()
+
+    def _free_place(self) -> None:
+        self.size -= 1
+        self._queue_again()
+        self.budget.give_back()
+        self._note_drained()
+
+    def _note_drained(self) -> None:
+        if self._retired and self.size == 0:
+            self._drained.set()
