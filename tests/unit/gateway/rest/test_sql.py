@@ -356,3 +356,28 @@ def test_a_name_cannot_end_its_quotes() -> None:
     assert rows_of("/labels?select=%22a%5C%22b%22&%22x%5C%22y%22=eq.1").startswith(
         'select "shop"."labels"."a""b" from "shop"."labels" where "shop"."labels"."x""y" = '
     )
+
+
+def test_a_table_of_comma_separated_values_has_a_line_of_names() -> None:
+    sql = statement_of(ask("GET", "/labels", accept=["text/csv"])).sql
+    assert sql.startswith('with pgrst_rows as (select "shop"."labels".* from "shop"."labels")')
+    assert "json_object_keys((select row_to_json(h) from pgrst_rows h limit 1)) k)" in sql
+    assert sql.endswith(" from pgrst_rows pgrst_row")
+
+
+def test_a_request_for_headers_has_no_body_and_counts_its_rows() -> None:
+    sql = statement_of(ask("HEAD", "/labels")).sql
+    assert "count(*) as page_total, ''::text as body" in sql
+
+
+def test_a_write_without_representation_reads_nothing_of_its_rows() -> None:
+    sql = statement_of(ask("DELETE", "/labels?id=eq.1&select=nothing")).sql
+    assert " returning 1) select" in sql
+    assert "nothing" not in sql
+
+
+def test_a_function_of_one_value_is_not_a_list() -> None:
+    sql = statement_of(ask("GET", "/rpc/add?a=1")).sql
+    assert (
+        "1::bigint as page_total, coalesce(json_agg(pgrst_row.pgrst_scalar)->0, 'null') as body"
+    ) in sql
