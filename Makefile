@@ -31,10 +31,11 @@ check: $(VENV)/.dev ## Format, lint, types, import contracts, shape, spelling, u
 	$(BIN)/pytest -q tests/unit tests/architecture
 
 test: $(VENV)/.dev ## The whole test suite, with real databases
+	@tools/install_servers.sh
 	$(BIN)/pytest -q $(ARGS)
 
 bench: $(VENV)/.bench ## Every benchmark, each against its baseline
-	@set -e; for bench in $$(grep -l __main__ benches/*.py); do echo "== $$bench"; $(BIN)/python $$bench $(ARGS); done
+	@set -e; for bench in $$(grep -l __main__ benches/*.py); do echo "== $$bench"; PYTHONPATH=tools $(BIN)/python $$bench $(ARGS); done
 
 format: $(VENV)/.dev ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix --quiet .
