@@ -1,7 +1,7 @@
 """A probe: a statement that an actor tries, what should come of it and what did."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bulkhead.engine.schema.probes.actors import ProbeActor
@@ -63,6 +63,8 @@ class Probe:
     """What the declaration says."""
     case: str = ""
     column: str | None = None
+    writes: Mapping[str, str] = field(default_factory=dict)
+    """What an insert or an update gives, as SQL expressions by column."""
     reachable: bool = True
     """False for what clients must not even be allowed to name: no rows are no excuse then."""
 

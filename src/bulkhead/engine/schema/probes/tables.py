@@ -72,10 +72,11 @@ class TableCase:
         *,
         allowed: bool,
         column: str | None = None,
+        writes: Columns | None = None,
     ) -> Probe:
         """Build a probe of this row."""
         label = self.target.relation.label
-        return Probe(actor, verb, label, sql, allowed, self.case.name, column)
+        return Probe(actor, verb, label, sql, allowed, self.case.name, column, writes or {})
 
 
 def generate_table_probes(table_case: TableCase) -> Iterator[Probe]:
@@ -140,7 +141,7 @@ def _inserts(it: TableCase, actor: ProbeActor) -> Iterator[Probe]:
         return
     allowed = it.may(actor, Verb.INSERT)
     sql = _insert(it.target, columns)
-    yield it.probe(actor, verb, sql, allowed=allowed)
+    yield it.probe(actor, verb, sql, allowed=allowed, writes=columns)
     if actor.impostor or actor.counts_as is Actor.SERVICE:
         return
     yield from _insert_columns(it, actor, columns)
@@ -161,8 +162,11 @@ def _insert_columns(it: TableCase, actor: ProbeActor, columns: Columns) -> Itera
         value = it.book.value_for(it.target, name, it.row)
         fresh = _fresh_row(it, actor) or columns
         allowed = it.may(actor, Verb.INSERT) and it.may_write(actor, frozenset({name}), Verb.INSERT)
-        sql = _insert(it.target, {**fresh, name: value})
-        yield it.probe(actor, ProbeVerb.INSERT_COLUMN, sql, allowed=allowed, column=name)
+        row = {**fresh, name: value}
+        sql = _insert(it.target, row)
+        yield it.probe(
+            actor, ProbeVerb.INSERT_COLUMN, sql, allowed=allowed, column=name, writes=row
+        )
 
 
 def _insert_elsewhere(
@@ -194,7 +198,7 @@ def _insert_elsewhere(
         given = {c for key in it.target.relation.foreign_keys for c in key.columns}
         if any(usual.get(column) != strange.get(column) for column in given):
             sql = _insert(it.target, strange)
-            yield it.probe(actor, verb, sql, allowed=allowed)
+            yield it.probe(actor, verb, sql, allowed=allowed, writes=strange)
 
 
 def _fresh_row(
@@ -235,7 +239,9 @@ def _updates(it: TableCase, actor: ProbeActor) -> Iterator[Probe]:
             value = it.target.typed(name, it.row.values[name])
         allowed = it.may(actor, Verb.UPDATE) and it.may_write(actor, frozenset({name}), Verb.UPDATE)
         sql = f"update {it.target.name} set {identifier(name)} = {value} where {it.where}"
-        yield it.probe(actor, ProbeVerb.UPDATE_COLUMN, sql, allowed=allowed, column=name)
+        yield it.probe(
+            actor, ProbeVerb.UPDATE_COLUMN, sql, allowed=allowed, column=name, writes={name: value}
+        )
     if not actor.impostor and it.target.relation.is_table:
         yield from _changes_of_owner(it, actor)
 
@@ -256,7 +262,9 @@ def _changes_of_owner(it: TableCase, actor: ProbeActor) -> Iterator[Probe]:
     if actor.counts_as is not Actor.OWNER:
         # An owner leaves WHERE out: with it, the new row would have to pass the policy to read too.
         sql += f" where {it.where}"
-    yield it.probe(actor, ProbeVerb.UPDATE_OWNER, sql, allowed=allowed, column=column)
+    yield it.probe(
+        actor, ProbeVerb.UPDATE_OWNER, sql, allowed=allowed, column=column, writes={column: value}
+    )
 
 
 def _upserts(it: TableCase, actor: ProbeActor) -> Iterator[Probe]:
