@@ -7,6 +7,7 @@ files, host lists. Here a connection depends on nothing but its endpoint.
 import ipaddress
 import re
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -149,11 +150,13 @@ async def open_connection(
     timeout_s: float,
     command_timeout_s: float | None = None,
     pooled: bool = False,
+    settings: Mapping[str, str] | None = None,
 ) -> Any:  # noqa: ANN401
     """Connect; raises what `translate_connect` renders.
 
-    `pooled` says that a pooler may change the session from transaction to transaction, so that
-    nothing can be prepared in it.
+    `settings` are those that the session begins with, and goes back to when it is reset. `pooled`
+    says that a pooler may change the session from transaction to transaction, so that nothing can
+    be prepared in it.
     """
     try:
         return await asyncpg.connect(
@@ -168,7 +171,7 @@ async def open_connection(
             command_timeout=command_timeout_s,
             target_session_attrs=SessionAttribute.any,
             statement_cache_size=0 if pooled else 100,
-            server_settings={"application_name": APPLICATION_NAME},
+            server_settings={"application_name": APPLICATION_NAME, **(settings or {})},
         )
     except FAILURES as error:
         raise translate_connect(

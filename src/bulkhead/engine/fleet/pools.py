@@ -302,7 +302,7 @@ class TenantPool:
         if waiter is None:
             raise error
         if not waiter.done():
-            waiter.set_exception(error())
+            waiter.set_exception(error)
 
     def _pass_on(self, waiter: Waiter) -> None:
         """Give what a waiter got after it had given up to the next one."""

@@ -30,23 +30,23 @@ from bulkhead.fleet_servers
 order by name
 
 -- name: lock_servers
--- The servers that may take a tenant; locked in one order, so that placements queue up.
+-- The servers of a kind, locked in one order, so that placements and moves queue up.
 select name
 from bulkhead.fleet_servers
 where kind = $1
-  and draining_at is null
-  and labels @> $2
-  and ($3::text is null or name <> $3)
 order by name
-for update
+for no key update
 
 -- name: choose_server
--- Of the locked servers that have room, the one with the smallest share of it taken.
+-- Of the servers that fit and have room, the one with the smallest share of it taken.
 select name, kind, address, capacity, connections_max, labels, tenants, draining_at, generation,
   sealed_endpoint
 from bulkhead.fleet_servers
-where name = any ($1::text[])
+where kind = $1
+  and labels @> $2
+  and draining_at is null
   and tenants < capacity
+  and ($3::text is null or name <> $3)
 order by tenants::numeric / capacity, capacity - tenants desc, name
 limit 1
 

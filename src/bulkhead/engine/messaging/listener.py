@@ -42,7 +42,7 @@ class Listener:
 
     database: OpenDatabase
     ring: Callable[[frozenset[str]], None]
-    """Called with the names that were told, such as handlers'; none of them means: look everywhere."""
+    """Called with the names that were told, such as handlers'; none means: look everywhere."""
     channel: str = CHANNEL
     connected: bool = False
 

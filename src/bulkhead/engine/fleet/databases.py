@@ -1,0 +1,239 @@
+"""Tenants' databases at their places: on servers that are managed here, and on other people's.
+
+`Databases` makes of a row of the registry something that a pool can connect to. Kinds of outside
+servers are given to it as functions, so that this module knows neither of MySQL nor of what is
+checked before a customer's host may be connected to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bulkhead.engine.clock import monotonic_s
+from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.connections.database import OpenDatabase
+from bulkhead.engine.drivers.endpoint import Endpoint, Session, open_connection
+from bulkhead.engine.drivers.errors import translate
+from bulkhead.engine.drivers.postgres import PostgresDriver
+from bulkhead.engine.drivers.postgres_connection import PostgresConnection
+from bulkhead.engine.drivers.protocol import (
+    DatabaseSpec,
+    Dialect,
+    Driver,
+    Login,
+    ServerConnection,
+)
+from bulkhead.engine.drivers.secret import Secret
+from bulkhead.engine.errors import BulkheadError, ConfigurationInvalid
+from bulkhead.engine.fleet.model import (
+    ConnectionConfig,
+    ServerKind,
+    ServerRow,
+    TenantPlace,
+    TenantRow,
+)
+from bulkhead.engine.fleet.pools import TenantDatabase
+from bulkhead.engine.fleet.registry import get_server
+from bulkhead.engine.fleet.seals import Seals
+
+OUTSIDE_CONNECTIONS_MAX = 8
+"""To one host and port that is not managed here, over all tenants that name it."""
+SERVER_TTL_S = 60.0
+STATEMENT_TIMEOUT_S = 8.0
+SETTINGS: Mapping[str, str] = {
+    "statement_timeout": "8s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "15s",
+}
+"""What a session elsewhere begins with; those on managed servers have it from their roles."""
+BECOME = "set role service_role"
+
+Outside = Callable[[ConnectionConfig], TenantDatabase]
+Manage = Callable[[ConnectionConfig, Secret], Driver]
+Dial = Callable[[ConnectionConfig, float], Awaitable[Any]]
+"""Opens asyncpg's connection to a database that is not managed here, within seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedDatabase:
+    """A database on a server that is managed here; implements `TenantDatabase`."""
+
+    driver: Driver
+    spec: DatabaseSpec
+
+    @property
+    def server(self) -> str:
+        """The driver's name of it."""
+        return self.driver.server
+
+    @property
+    def dialect(self) -> Dialect:
+        """The driver's."""
+        return self.driver.dialect
+
+    async def connect(self, *, timeout_s: float) -> ServerConnection:
+        """Open a connection with the rights of `service_role`, where the dialect has roles."""
+        raw: Any = await self.driver.connect(self.spec, Login.SERVICE, timeout_s=timeout_s)
+        if self.dialect is not Dialect.POSTGRESQL:
+            connection: ServerConnection = raw
+            return connection
+        try:
+            await raw.execute(BECOME, timeout=timeout_s)
+        except BaseException as error:
+            raw.terminate()
+            if isinstance(error, Exception):
+                raise translate(error) from error
+            raise
+        return PostgresConnection(raw)
+
+
+@dataclass(frozen=True, slots=True)
+class OutsidePostgres:
+    """A PostgreSQL database that somebody else runs; implements `TenantDatabase`."""
+
+    config: ConnectionConfig
+    dial: Dial
+
+    @property
+    def server(self) -> str:
+        """Host and port."""
+        return self.config.server
+
+    @property
+    def dialect(self) -> Dialect:
+        """PostgreSQL's."""
+        return Dialect.POSTGRESQL
+
+    async def connect(self, *, timeout_s: float) -> ServerConnection:
+        """Open a connection as the user that the configuration names."""
+        raw = await self.dial(self.config, timeout_s)
+        # A pooler hands nothing on that a session begins with.
+        return PostgresConnection(
+            raw,
+            pooled=self.config.pooled,
+            statement_timeout_s=STATEMENT_TIMEOUT_S if self.config.pooled else 0.0,
+        )
+
+
+async def dial_plainly(config: ConnectionConfig, timeout_s: float) -> Any:  # noqa: ANN401
+    """Connect to where `config` says, unguarded: for servers that an operator named."""
+    session = Session(config.username, config.password.reveal(), config.database)
+    return await open_connection(
+        endpoint_of(config),
+        session,
+        timeout_s=timeout_s,
+        pooled=config.pooled,
+        settings=None if config.pooled else SETTINGS,
+    )
+
+
+def endpoint_of(config: ConnectionConfig) -> Endpoint:
+    """The endpoint of the user that `config` names."""
+    return Endpoint(
+        config.host,
+        config.port,
+        config.username,
+        config.password.reveal(),
+        config.database,
+        tls=config.tls,
+    )
+
+
+def manage_postgres(config: ConnectionConfig, secret: Secret) -> Driver:
+    """The driver of a PostgreSQL server whose administrator `config` names."""
+    return PostgresDriver(endpoint_of(config), secret)
+
+
+def spec_of_place(place: TenantPlace) -> DatabaseSpec:
+    """What a tenant's database on a managed server is called and whose roles it has."""
+    return DatabaseSpec(
+        place.database, role_prefix=place.role_prefix, login_prefix=place.login_prefix
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A tenant's database, and how many connections its server may be given."""
+
+    database: TenantDatabase
+    connections_max: int
+
+
+@dataclass(slots=True, eq=False)
+class Databases:
+    """Knows servers and their drivers, and how databases elsewhere are reached."""
+
+    registry: OpenDatabase
+    seals: Seals
+    secret: Secret | None = None
+    """Passwords of logins on servers of the registry follow from it."""
+    drivers: dict[str, Driver] = field(default_factory=dict)
+    """Of servers that are known by settings, by their name in the registry."""
+    manage: Mapping[ServerKind, Manage] = field(
+        default_factory=lambda: {ServerKind.POSTGRESQL: manage_postgres}
+    )
+    outside: Mapping[ServerKind, Outside] = field(default_factory=dict)
+    _servers: dict[str, tuple[float, ServerRow]] = field(default_factory=dict)
+    _made: dict[str, tuple[int, Driver]] = field(default_factory=dict)
+
+    async def open(self, tenant: TenantRow) -> Opened:
+        """The tenant's database; connects to nothing.
+
+        Raises ConfigurationInvalid, SealBroken, ServerUnknown.
+        """
+        place = tenant.place
+        if place.server is not None:
+            server = await self.server(place.server)
+            if place.sealed_connection is None:
+                driver = await self.driver(server)
+                database: TenantDatabase = ManagedDatabase(driver, spec_of_place(place))
+                return Opened(database, server.connections_max)
+        if place.sealed_connection is None:
+            raise ConfigurationInvalid(reason=f"tenant {tenant.id} has neither server nor address")
+        config = await self.seals.open_connection(tenant.id, place.sealed_connection)
+        limit = server.connections_max if place.server is not None else OUTSIDE_CONNECTIONS_MAX
+        return Opened(self.reach(config), limit)
+
+    def reach(self, config: ConnectionConfig) -> TenantDatabase:
+        """A database that is not managed here; raises ConfigurationInvalid for its kind."""
+        outside = self.outside.get(config.kind)
+        if outside is None:
+            raise ConfigurationInvalid(reason=f"databases of kind '{config.kind}' are not set up")
+        return outside(config)
+
+    async def server(self, name: str) -> ServerRow:
+        """What the registry says of a server, not older than `SERVER_TTL_S` if it can be asked."""
+        known = self._servers.get(name)
+        if known is not None and monotonic_s() - known[0] < SERVER_TTL_S:
+            return known[1]
+        try:
+            async with self.registry.transaction(SERVICE, read_only=True) as tx:
+                row = await get_server(tx, name)
+        except BulkheadError as error:
+            if known is None or error.status != 503:  # noqa: PLR2004 - it is away
+                raise
+            row = known[1]
+        self._servers[name] = (monotonic_s(), row)
+        return row
+
+    async def driver(self, server: ServerRow) -> Driver:
+        """The driver of a managed server, with its administrator's rights.
+
+        Raises ConfigurationInvalid for one that this process has no access to.
+        """
+        if server.name in self.drivers:
+            return self.drivers[server.name]
+        made = self._made.get(server.name)
+        if made is not None and made[0] == server.generation:
+            return made[1]
+        manage = self.manage.get(server.kind)
+        if server.sealed_endpoint is None or manage is None or self.secret is None:
+            raise ConfigurationInvalid(
+                reason=f"server '{server.name}' is in the registry, but not in the settings"
+            )
+        config = await self.seals.open_endpoint(server.name, server.sealed_endpoint)
+        driver = manage(config, self.secret)
+        self._made[server.name] = (server.generation, driver)
+        return driver

@@ -1,0 +1,287 @@
+"""A fleet: every tenant's database by the tenant's id.
+
+`async with fleet.connection(tenant) as db` leases a connection, `fleet.transaction(tenant)` opens
+it within a transaction, `fleet.query(tenant, statement)` runs one statement. Whatever happens to
+one tenant's database stays with that tenant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bulkhead.engine.clock import monotonic_s
+from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.drivers.errors import is_connection_loss
+from bulkhead.engine.errors import BulkheadError
+from bulkhead.engine.fleet.block import ConnectionBlock, TenantTransaction
+from bulkhead.engine.fleet.budget import Lease, ServerBudget
+from bulkhead.engine.fleet.cache import Entry, TenantCache, retire
+from bulkhead.engine.fleet.connection import Params, Statement, TenantConnection
+from bulkhead.engine.fleet.databases import Databases
+from bulkhead.engine.fleet.model import TenantId, TenantRow, TenantState
+from bulkhead.engine.fleet.pools import REFUSALS, PoolLimits, PoolRetired, TenantPool
+from bulkhead.engine.fleet.refusal import CLOSED, SERVED, refusal
+from bulkhead.engine.fleet.registry import CHANNEL, get_tenant
+from bulkhead.engine.fleet.statement import Row
+from bulkhead.engine.messaging.listener import Listener
+
+REAP_EVERY_S = 15.0
+RETRY_S = 0.05
+ROUNDS_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FleetLimits:
+    """What a fleet may take of this process and of the servers."""
+
+    tenants_max: int = 10_000
+    """How many tenants are kept in mind."""
+    statement_timeout_s: float = 8.0
+    idle_s_max: float = 60.0
+    row_ttl_s: float = 30.0
+    login_patience_s: float = 3.0
+    """For how long a refused login is tried again: its password may just be changing."""
+    pool: PoolLimits = field(default_factory=PoolLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetStats:
+    """Figures of a fleet in this process."""
+
+    tenants: int
+    servers: Mapping[str, tuple[int, int, int]]
+    """By server: connections open, of those idle, and the limit."""
+
+
+@dataclass(slots=True, eq=False)
+class Fleet:
+    """The databases of the registry's fleet `name`."""
+
+    name: str
+    databases: Databases
+    limits: FleetLimits = field(default_factory=FleetLimits)
+    cache: TenantCache = field(init=False)
+    _budgets: dict[str, ServerBudget] = field(default_factory=dict)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.cache = TenantCache(self._load, self.limits.tenants_max, self.limits.row_ttl_s)
+
+    def start(self) -> None:
+        """Hear of changes at once, and close what is idle, in the background."""
+        listener = Listener(self.databases.registry, self._hear, CHANNEL)
+        self._tasks = [
+            asyncio.create_task(listener.run()),
+            asyncio.create_task(self._reap()),
+        ]
+
+    async def close(self, *, drain_s: float = 5.0) -> None:
+        """Close every connection, waiting for those in use."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+            self._tasks.clear()
+        await self.cache.close(drain_s)
+
+    def connection(
+        self, tenant: TenantId, *, states: frozenset[TenantState] = SERVED
+    ) -> ConnectionBlock:
+        """A connection to the tenant's database; `async with` it.
+
+        Raises TenantUnknown, TenantSuspended, TenantMoving, TenantNotReady, TenantDeleted unless
+        the tenant is in one of `states`; DatabaseUnavailable, PoolExhausted, IdentityMismatch and
+        what keeps its server from being reached.
+        """
+        return ConnectionBlock(self, tenant, states)
+
+    def transaction(
+        self,
+        tenant: TenantId,
+        *,
+        read_only: bool = False,
+        states: frozenset[TenantState] = SERVED,
+    ) -> TenantTransaction:
+        """A transaction in the tenant's database; `async with` it. Raises as `connection` does."""
+        return TenantTransaction(self, tenant, states, read_only=read_only)
+
+    async def query(
+        self, tenant: TenantId, statement: Statement, params: Params = None
+    ) -> Sequence[Row]:
+        """Run one statement in the tenant's database and return its rows."""
+        lease, connection = await self.lease(tenant, SERVED)
+        try:
+            rows = await connection.fetch(statement, params)
+        except BaseException as error:
+            self.release(lease, connection, error)
+            raise
+        self.release(lease, connection, None)
+        return rows
+
+    async def execute(self, tenant: TenantId, statement: Statement, params: Params = None) -> int:
+        """Run one statement in the tenant's database and return how many rows it changed."""
+        async with self.connection(tenant) as connection:
+            return await connection.execute(statement, params)
+
+    async def describe(self, tenant: TenantId) -> TenantRow:
+        """The tenant's row, not older than the fleet allows; raises TenantUnknown."""
+        return (await self.cache.get(tenant)).row
+
+    def invalidate(self, tenant: TenantId) -> None:
+        """Note that the tenant's row was changed by this process."""
+        self.cache.invalidate(tenant)
+
+    async def drain(self, tenant: TenantId, timeout_s: float) -> bool:
+        """Have no connection to the tenant's database; False when some stayed in use.
+
+        The tenant should be in a state in which it is not served, or new ones are opened.
+        """
+        self.cache.invalidate(tenant)
+        entry = self.cache.peek(tenant)
+        pool = entry.pool if entry is not None else None
+        if entry is not None:
+            retire(entry)
+        return pool is None or await pool.drain(timeout_s)
+
+    def stats(self) -> FleetStats:
+        """Figures for metrics."""
+        servers = {
+            name: (budget.taken, budget.idle, budget.limit)
+            for name, budget in self._budgets.items()
+        }
+        return FleetStats(len(self.cache), servers)
+
+    async def lease(
+        self, tenant: TenantId, states: frozenset[TenantState]
+    ) -> tuple[Lease, TenantConnection]:
+        """Lease a connection; `release` it. Prefer `connection`."""
+        entry = self.cache.fresh(tenant) or await self.cache.get(tenant)
+        if entry.row.state not in states:
+            raise refusal(entry.row)
+        pool = entry.pool
+        try:
+            lease = await (pool or await self._pool(entry)).acquire()
+        except (PoolRetired, *REFUSALS) as error:
+            lease = await self._lease_anew(entry, states, error)
+        return lease, TenantConnection(
+            lease.connection, tenant, timeout_s=self.limits.statement_timeout_s + 2.0
+        )
+
+    def release(
+        self, lease: Lease, connection: TenantConnection, error: BaseException | None
+    ) -> None:
+        """Give back what `lease` gave; `error` is what ended its use."""
+        pool = lease.pool
+        failure = connection.failure
+        usable = not connection.spent and not connection.in_transaction
+        if failure is not None:
+            pool.failed(failure)
+            if is_connection_loss(failure):
+                usable = False
+                self.cache.doubt(connection.tenant)
+        elif error is None:
+            pool.breaker.succeeded()
+        else:
+            pool.breaker.abandoned()
+        pool.release(lease, usable=usable and not isinstance(error, asyncio.CancelledError))
+
+    async def _lease_anew(
+        self, entry: Entry, states: frozenset[TenantState], error: BulkheadError
+    ) -> Lease:
+        """Lease after the tenant's place or password turned out to be another."""
+        deadline_s = monotonic_s() + self.limits.login_patience_s
+        for _ in range(ROUNDS_MAX):
+            if isinstance(error, PoolRetired):
+                entry = await self.cache.get(entry.row.id)
+            else:
+                entry = await self._look_again(entry, error, deadline_s)
+            if entry.row.state not in states:
+                raise refusal(entry.row)
+            try:
+                return await (entry.pool or await self._pool(entry)).acquire()
+            except (PoolRetired, *REFUSALS) as again:
+                error = again
+        raise error
+
+    async def _look_again(self, entry: Entry, error: BulkheadError, deadline_s: float) -> Entry:
+        """Read where a tenant is that has refused us; raises `error` when that helps no more."""
+        place = entry.row.place
+        try:
+            entry = await self.cache.refresh(entry.row.id)
+        except BulkheadError:
+            raise error from None
+        if entry.row.place == place:
+            if monotonic_s() > deadline_s or not entry.worked_before:
+                raise error
+            await asyncio.sleep(RETRY_S)
+        return entry
+
+    async def _pool(self, entry: Entry) -> TenantPool:
+        """The entry's pool, made once however many ask for it."""
+        if entry.pool is not None:
+            return entry.pool
+        if entry.opening is None:
+            entry.opening = asyncio.create_task(self._make_pool(entry))
+        opening = entry.opening
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            if opening.cancelled() and not _is_cancelling():
+                raise PoolRetired(tenant=entry.row.id) from None
+            raise
+
+    async def _make_pool(self, entry: Entry) -> TenantPool:
+        task = asyncio.current_task()
+        row = entry.row
+        try:
+            opened = await self.databases.open(row)
+        finally:
+            if entry.opening is task:
+                entry.opening = None
+        if entry.row.place != row.place or self.cache.peek(row.id) is not entry:
+            raise PoolRetired(tenant=row.id)
+        budget = self._budget(opened.database.server, opened.connections_max)
+        entry.pool = TenantPool(row.id, opened.database, budget, self.limits.pool)
+        return entry.pool
+
+    def _budget(self, server: str, limit: int) -> ServerBudget:
+        budget = self._budgets.get(server)
+        if budget is None:
+            budget = self._budgets[server] = ServerBudget(server, limit)
+        budget.limit = limit
+        return budget
+
+    async def _load(self, tenant: TenantId) -> TenantRow:
+        async with self.databases.registry.transaction(SERVICE, read_only=True) as tx:
+            row = await get_tenant(tx, tenant)
+        entry = self.cache.peek(tenant)
+        if row.state in CLOSED and entry is not None:
+            retire(entry)
+        return row
+
+    def _hear(self, tenants: frozenset[str]) -> None:
+        if not tenants:
+            self.cache.expire()
+        for tenant in tenants:
+            self.cache.invalidate_text(tenant)
+
+    async def _reap(self) -> None:
+        while True:
+            await asyncio.sleep(REAP_EVERY_S)
+            self.reap()
+
+    def reap(self) -> None:
+        """Close what has been idle for too long, and forget servers that nobody uses."""
+        before_s = monotonic_s() - self.limits.idle_s_max
+        for name, budget in list(self._budgets.items()):
+            budget.reap(before_s)
+            if not budget.pools and not budget.taken:
+                del self._budgets[name]
+
+
+def _is_cancelling() -> bool:
+    task: asyncio.Task[Any] | None = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
