@@ -28,7 +28,7 @@ SLICE_FILES = {"__init__.py", "model.py", "queries.sql", "routes.py", "service.p
 NOT_DATABASES = {"sample", "__pycache__"}
 
 SQL_HOMES = ("engine/", "gateway/rest/sql")
-COMMIT_HOMES = ("engine/connections/", "engine/drivers/")
+COMMIT_HOMES = ("engine/connections/", "engine/drivers/", "engine/fleet/connection")
 SQL = re.compile(
     r"^\s*(select\b.+\bfrom|insert\s+into|update\s+\w+\s+set|delete\s+from|with\s+\w+\s+as\s*\()",
     re.IGNORECASE | re.DOTALL,

@@ -100,14 +100,6 @@ class DatabaseForeign(BulkheadError):
     hint = "Rename or drop it yourself, or use another server; it was not touched."
 
 
-class IdentityMismatch(BulkheadError):
-    """The database reached for tenant {tenant} is not that tenant's: {reason}."""
-
-    code = "identity_mismatch"
-    status = 503
-    hint = "Nothing was read or written. Check where the tenant is placed: bulkhead tenant show."
-
-
 class RoleForeign(BulkheadError):
     """Role '{role}' on the server {server} is not ours: {reason}."""
 

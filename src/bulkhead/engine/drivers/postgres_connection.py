@@ -10,7 +10,8 @@ from uuid import UUID
 
 import asyncpg
 
-from bulkhead.engine.drivers.errors import IdentityMismatch, is_connection_loss, translate
+from bulkhead.engine.drivers.errors import is_connection_loss, translate
+from bulkhead.engine.drivers.identity import IdentityMismatch, verify_names
 from bulkhead.engine.drivers.protocol import Dialect
 
 _WIPE = ";reset all;close all;unlisten *;select pg_catalog.pg_advisory_unlock_all()"
@@ -106,16 +107,3 @@ class PostgresConnection:
             await self.raw.execute(sql, timeout=timeout_s)
         except Exception as error:
             raise translate(error) from error
-
-
-def verify_names(tenant: UUID, found: Sequence[object]) -> None:
-    """Raise IdentityMismatch unless `found`, read from `_identity`, is `tenant` alone."""
-    if len(found) != 1:
-        reason = "its table _identity is empty" if not found else "it names several tenants"
-        raise IdentityMismatch(tenant=tenant, reason=reason)
-    try:
-        name = UUID(str(found[0]))
-    except ValueError:
-        name = None
-    if name != tenant:
-        raise IdentityMismatch(tenant=tenant, reason="it belongs to another tenant")

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from bulkhead.engine.fleet.budget import Lease
 from bulkhead.engine.fleet.connection import TenantConnection, TransactionBlock
 from bulkhead.engine.fleet.model import TenantId, TenantState
+from bulkhead.engine.fleet.pools import TenantPool
 
-if TYPE_CHECKING:
-    from bulkhead.engine.fleet.fleet import Fleet
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A connection in use, and where it goes back to."""
+
+    pool: TenantPool
+    lease: Lease
+    connection: TenantConnection
+
+
+class Lender(Protocol):
+    """Who leases connections: the fleet."""
+
+    async def lease(self, tenant: TenantId, states: frozenset[TenantState]) -> Use:
+        """Lease a connection of a tenant that is in one of `states`."""
+
+    def release(self, use: Use, error: BaseException | None) -> None:
+        """Give it back; `error` is what ended its use."""
 
 
 class ConnectionBlock:
     """`async with fleet.connection(tenant) as connection`."""
 
-    __slots__ = ("_connection", "_fleet", "_lease", "_states", "_tenant")
+    __slots__ = ("_fleet", "_states", "_tenant", "_use")
 
-    def __init__(self, fleet: Fleet, tenant: TenantId, states: frozenset[TenantState]) -> None:
+    def __init__(self, fleet: Lender, tenant: TenantId, states: frozenset[TenantState]) -> None:
         """Prepare; nothing happens before the block is entered."""
         self._fleet = fleet
         self._tenant = tenant
@@ -25,8 +44,8 @@ class ConnectionBlock:
 
     async def __aenter__(self) -> TenantConnection:
         """Lease a connection."""
-        self._lease, self._connection = await self._fleet.lease(self._tenant, self._states)
-        return self._connection
+        self._use = await self._fleet.lease(self._tenant, self._states)
+        return self._use.connection
 
     async def __aexit__(
         self,
@@ -35,7 +54,7 @@ class ConnectionBlock:
         trace: TracebackType | None,
     ) -> None:
         """Give it back."""
-        self._fleet.release(self._lease, self._connection, error)
+        self._fleet.release(self._use, error)
 
 
 class TenantTransaction:
@@ -45,7 +64,7 @@ class TenantTransaction:
 
     def __init__(
         self,
-        fleet: Fleet,
+        fleet: Lender,
         tenant: TenantId,
         states: frozenset[TenantState],
         *,

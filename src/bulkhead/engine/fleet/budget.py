@@ -10,14 +10,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.breaker import Breaker
 from bulkhead.engine.drivers.protocol import ServerConnection
-
-if TYPE_CHECKING:
-    from bulkhead.engine.fleet.pools import TenantPool
 
 SHARE_OF_EXTRAS = 2
 """Up to one half of the connections in use, a tenant may open a second one."""
@@ -26,11 +23,29 @@ SHARE_OF_SLOW = 4
 SLOW_S = 0.25
 
 
+class Claimant(Protocol):
+    """A pool, as far as the budget knows it."""
+
+    @property
+    def size(self) -> int:
+        """Connections that are open or being opened."""
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether a statement has been running for a while."""
+
+    def grant(self) -> bool:
+        """Give the first one who waits a place for a connection; False when nobody does."""
+
+    def discard_idle(self, lease: Lease) -> None:
+        """Close an idle connection whose place goes to somebody else."""
+
+
 @dataclass(slots=True, eq=False)
 class Lease:
     """A connection of a pool; give it back with `TenantPool.release`."""
 
-    pool: TenantPool
+    pool: Claimant
     connection: ServerConnection
     opened_at_s: float
     verified_at_s: float
@@ -52,8 +67,8 @@ class ServerBudget:
         self._idle: OrderedDict[int, Lease] = OrderedDict()
         self.breaker = Breaker(server)
         """Opens when connections cannot be opened, whosoever they are."""
-        self._first: OrderedDict[TenantPool, float] = OrderedDict()
-        self._extra: OrderedDict[TenantPool, None] = OrderedDict()
+        self._first: OrderedDict[Claimant, float] = OrderedDict()
+        self._extra: OrderedDict[Claimant, None] = OrderedDict()
 
     @property
     def idle(self) -> int:
@@ -70,7 +85,7 @@ class ServerBudget:
         """Whether a tenant waits that has no connection at all."""
         return bool(self._first)
 
-    def take(self, pool: TenantPool) -> bool:
+    def take(self, pool: Claimant) -> bool:
         """Take a place for another connection of `pool`; False when it has to queue up."""
         if self._first or not self._allows(pool):
             return False
@@ -79,7 +94,7 @@ class ServerBudget:
         self.taken += 1
         return True
 
-    def queue(self, pool: TenantPool) -> None:
+    def queue(self, pool: Claimant) -> None:
         """Let a pool in which somebody waits have a place when it is its turn."""
         if pool.size == 0:
             self._extra.pop(pool, None)
@@ -92,7 +107,7 @@ class ServerBudget:
         """For how long the tenant has waited whose turn is next."""
         return now_s - next(iter(self._first.values()))
 
-    def leave(self, pool: TenantPool) -> None:
+    def leave(self, pool: Claimant) -> None:
         """Nobody waits in `pool` any more."""
         self._first.pop(pool, None)
         self._extra.pop(pool, None)
@@ -133,12 +148,12 @@ class ServerBudget:
             self.taken -= 1
         self.serve()
 
-    def _grant(self, pool: TenantPool) -> None:
+    def _grant(self, pool: Claimant) -> None:
         self.taken += 1
         if not pool.grant():
             self.taken -= 1
 
-    def _allows(self, pool: TenantPool) -> bool:
+    def _allows(self, pool: Claimant) -> bool:
         if pool.size == 0:
             return True
         share = SHARE_OF_SLOW if pool.is_slow else SHARE_OF_EXTRAS

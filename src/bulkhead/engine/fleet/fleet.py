@@ -16,7 +16,7 @@ from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.drivers.errors import is_connection_loss
 from bulkhead.engine.errors import BulkheadError
-from bulkhead.engine.fleet.block import ConnectionBlock, TenantTransaction
+from bulkhead.engine.fleet.block import ConnectionBlock, TenantTransaction, Use
 from bulkhead.engine.fleet.budget import Lease, ServerBudget
 from bulkhead.engine.fleet.cache import Entry, TenantCache, retire
 from bulkhead.engine.fleet.connection import Params, Statement, TenantConnection
@@ -112,13 +112,13 @@ class Fleet:
         self, tenant: TenantId, statement: Statement, params: Params = None
     ) -> Sequence[Row]:
         """Run one statement in the tenant's database and return its rows."""
-        lease, connection = await self.lease(tenant, SERVED)
+        use = await self.lease(tenant, SERVED)
         try:
-            rows = await connection.fetch(statement, params)
+            rows = await use.connection.fetch(statement, params)
         except BaseException as error:
-            self.release(lease, connection, error)
+            self.release(use, error)
             raise
-        self.release(lease, connection, None)
+        self.release(use, None)
         return rows
 
     async def execute(self, tenant: TenantId, statement: Statement, params: Params = None) -> int:
@@ -154,27 +154,22 @@ class Fleet:
         }
         return FleetStats(len(self.cache), servers)
 
-    async def lease(
-        self, tenant: TenantId, states: frozenset[TenantState]
-    ) -> tuple[Lease, TenantConnection]:
+    async def lease(self, tenant: TenantId, states: frozenset[TenantState]) -> Use:
         """Lease a connection; `release` it. Prefer `connection`."""
         entry = self.cache.fresh(tenant) or await self.cache.get(tenant)
         if entry.row.state not in states:
             raise refusal(entry.row)
-        pool = entry.pool
         try:
-            lease = await (pool or await self._pool(entry)).acquire()
+            pool = entry.pool or await self._pool(entry)
+            lease = await pool.acquire()
         except (PoolRetired, *REFUSALS) as error:
-            lease = await self._lease_anew(entry, states, error)
-        return lease, TenantConnection(
-            lease.connection, tenant, timeout_s=self.limits.statement_timeout_s + 2.0
-        )
+            pool, lease = await self._lease_anew(entry, states, error)
+        timeout_s = self.limits.statement_timeout_s + 2.0  # The server's own acts first.
+        return Use(pool, lease, TenantConnection(lease.connection, tenant, timeout_s=timeout_s))
 
-    def release(
-        self, lease: Lease, connection: TenantConnection, error: BaseException | None
-    ) -> None:
+    def release(self, use: Use, error: BaseException | None) -> None:
         """Give back what `lease` gave; `error` is what ended its use."""
-        pool = lease.pool
+        pool, connection = use.pool, use.connection
         failure = connection.failure
         usable = not connection.spent and not connection.in_transaction
         if failure is not None:
@@ -186,11 +181,11 @@ class Fleet:
             pool.breaker.succeeded()
         else:
             pool.breaker.abandoned()
-        pool.release(lease, usable=usable and not isinstance(error, asyncio.CancelledError))
+        pool.release(use.lease, usable=usable and not isinstance(error, asyncio.CancelledError))
 
     async def _lease_anew(
         self, entry: Entry, states: frozenset[TenantState], error: BulkheadError
-    ) -> Lease:
+    ) -> tuple[TenantPool, Lease]:
         """Lease after the tenant's place or password turned out to be another."""
         deadline_s = monotonic_s() + self.limits.login_patience_s
         for _ in range(ROUNDS_MAX):
@@ -201,7 +196,8 @@ class Fleet:
             if entry.row.state not in states:
                 raise refusal(entry.row)
             try:
-                return await (entry.pool or await self._pool(entry)).acquire()
+                pool = entry.pool or await self._pool(entry)
+                return pool, await pool.acquire()
             except (PoolRetired, *REFUSALS) as again:
                 error = again
         raise error

@@ -18,12 +18,12 @@ from bulkhead.engine.connections.breaker import Breaker, DatabaseUnavailable
 from bulkhead.engine.connections.pool import PoolExhausted, PoolStats
 from bulkhead.engine.drivers.errors import (
     DatabaseMissing,
-    IdentityMismatch,
     LoginRefused,
     ServerUnreachable,
     StatementTimeout,
     TlsRequired,
 )
+from bulkhead.engine.drivers.identity import IdentityMismatch
 from bulkhead.engine.drivers.protocol import Dialect, ServerConnection
 from bulkhead.engine.errors import BulkheadError, Unavailable
 from bulkhead.engine.fleet.budget import SLOW_S, Lease, ServerBudget
