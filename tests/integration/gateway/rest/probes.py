@@ -81,7 +81,7 @@ async def prepared(
         session = ProbeSession(connection, book, tuple(probe for _, probe in chosen))
         results = await session.run(session.probes)
         yield [
-            Try(probe, result.outcome, _where(case, probe), await _body(connection, probe))
+            Try(probe, result.outcome, _where(case, probe), await _body(connection, case, probe))
             for (case, probe), result in zip(chosen, results, strict=True)
         ]
 
@@ -101,11 +101,15 @@ def _where(case: TableCase, probe: Probe) -> Mapping[str, str]:
     }
 
 
-async def _body(connection: Any, probe: Probe) -> bytes:
+async def _body(connection: Any, case: TableCase, probe: Probe) -> bytes:
     """What is written, as JSON; the expressions are those of the probe's statement."""
     if METHODS[probe.verb] not in {"POST", "PATCH"}:
         return b""
-    listed = ", ".join(f"{value} as {identifier(name)}" for name, value in probe.writes.items())
+    columns = case.target.relation.columns
+    listed = ", ".join(
+        f"cast({value} as {columns[name].type}) as {identifier(name)}"
+        for name, value in probe.writes.items()
+    )
     row = await connection.fetchval(f"select row_to_json(r)::text from (select {listed}) r")
     return str(row).encode()
 
