@@ -9,28 +9,54 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bulkhead.engine import failpoints
 from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.connections.router import Placement
+from bulkhead.engine.connections.sql import identifier, literal
 from bulkhead.engine.drivers.embedded import EmbeddedDriver
+from bulkhead.engine.drivers.protocol import DatabaseSpec, Driver, Login
 from bulkhead.engine.failpoints import FailpointReached, Mode
+from bulkhead.engine.fleet.databases import Databases, OutsidePostgres, dial_plainly
+from bulkhead.engine.fleet.fleet import Fleet, FleetLimits
+from bulkhead.engine.fleet.model import ServerKind, TenantId, TenantPlace, TenantState
+from bulkhead.engine.fleet.registry import (
+    ServerEntry,
+    add_server,
+    add_tenant,
+    remove_tenant,
+    set_state,
+)
+from bulkhead.engine.fleet.seals import Seals
+from bulkhead.engine.ids import new_id
+from bulkhead.engine.sealing import SealBroken, SealContext
 from bulkhead.engine.settings import Settings
 from bulkhead.engine.system import System, build_system, migrate_database, spec_of
 
 if TYPE_CHECKING:
     from bulkhead.engine.application import Application
-    from bulkhead.engine.drivers.protocol import DatabaseSpec
 
 DRAIN_ROUNDS_MAX = 200
 MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a private folder in it
 MEMORY_BYTES_MIN = 2 * 1024**3
+TENANT_SCHEMA = """
+create table public._identity (tenant_id uuid primary key);
+create table public.notes (
+  id uuid primary key default gen_random_uuid(),
+  owner uuid not null,
+  body text not null,
+  price numeric(12, 2),
+  details jsonb
+);
+"""
+"""What a tenant's database has where a test does not say otherwise."""
 
 _numbers = count(1)
 
@@ -80,6 +106,40 @@ class TestServers:
             for placement in placements:
                 await placement.driver.drop_database(placement.spec)
 
+    @asynccontextmanager
+    async def fleet(
+        self,
+        registry: OpenDatabase,
+        *,
+        tenants: int = 3,
+        on: Sequence[str] = ("shared",),
+        schema: str = TENANT_SCHEMA,
+        limits: FleetLimits | None = None,
+    ) -> AsyncIterator[TestFleet]:
+        """A fleet of `tenants` active tenants, in turn on the servers called `on`.
+
+        Each is a clone of one template with `schema`, and knows whose it is by its `_identity`.
+        """
+        drivers: dict[str, Driver] = {name: await self.driver(name) for name in on}
+        databases = Databases(
+            registry,
+            Seals(f"{registry.application}.{registry.name}", _NoSealer()),
+            drivers=drivers,
+            outside={ServerKind.POSTGRESQL: lambda config: OutsidePostgres(config, dial_plainly)},
+        )
+        fleet = TestFleet(
+            Fleet("test", databases, limits or FleetLimits()), drivers, schema, next(_numbers)
+        )
+        try:
+            async with registry.transaction(SERVICE) as tx:
+                for name in on:
+                    await add_server(tx, ServerEntry(name, ServerKind.POSTGRESQL, name, 10_000))
+            for number in range(tenants):
+                await fleet.add(on[number % len(on)])
+            yield fleet
+        finally:
+            await fleet.close()
+
     async def _clone(self, application: Application, database: str, server: str) -> Placement:
         driver = await self.driver(server)
         template = await self._template(application, database, server)
@@ -102,6 +162,95 @@ class TestServers:
             await driver.seal_template(spec)
             self._templates[key] = spec
         return self._templates[key]
+
+
+@dataclass(slots=True, eq=False)
+class TestFleet:
+    """A fleet with what a test wants to know of it."""
+
+    __test__ = False
+
+    fleet: Fleet
+    drivers: Mapping[str, Driver]
+    schema: str
+    number: int
+    tenants: list[TenantId] = field(default_factory=list)
+    specs: dict[TenantId, DatabaseSpec] = field(default_factory=dict)
+    servers: dict[TenantId, str] = field(default_factory=dict)
+    _templates: dict[str, DatabaseSpec] = field(default_factory=dict)
+
+    @property
+    def registry(self) -> OpenDatabase:
+        """Where the fleet's registry is."""
+        return self.fleet.databases.registry
+
+    async def add(self, server: str) -> TenantId:
+        """Make another tenant on `server`, in a few hundredths of a second."""
+        template = await self._template(server)
+        tenant = TenantId(new_id())
+        name = f"f{self.number}_{len(self.tenants)}"
+        spec = replace(template, name=name, template=template.name, role_prefix=template.name)
+        await self.drivers[server].ensure_database(spec)
+        self.specs[tenant], self.servers[tenant] = spec, server
+        async with self.administer(tenant) as connection:
+            await connection.execute(
+                f"set role {identifier(spec.owner)};"
+                f"insert into public._identity (tenant_id) values ({literal(tenant)})"
+            )
+        place = TenantPlace(ServerKind.POSTGRESQL, server, name, template.name, None, None)
+        async with self.registry.transaction(SERVICE) as tx:
+            await add_tenant(tx, tenant, self.fleet.name, place)
+            await set_state(tx, tenant, TenantState.ACTIVE, expected=[TenantState.PROVISIONING])
+        self.tenants.append(tenant)
+        return tenant
+
+    @asynccontextmanager
+    async def administer(self, tenant: TenantId) -> AsyncIterator[Any]:
+        """A connection of the administrator to the tenant's database."""
+        driver = self.drivers[self.servers[tenant]]
+        connection = await driver.connect(self.specs[tenant], Login.ADMIN, timeout_s=10)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def close(self) -> None:
+        """Close the fleet and drop its databases."""
+        await self.fleet.close()
+        async with self.registry.transaction(SERVICE) as tx:
+            for tenant in self.tenants:
+                await remove_tenant(tx, tenant)
+        for tenant, spec in self.specs.items():
+            await self.drivers[self.servers[tenant]].drop_database(spec)
+        for server, template in self._templates.items():
+            await self.drivers[server].drop_database(template)
+
+    async def _template(self, server: str) -> DatabaseSpec:
+        if server not in self._templates:
+            driver = self.drivers[server]
+            spec = DatabaseSpec(f"f{self.number}_template")
+            await driver.ensure_database(spec)
+            connection = await driver.connect(spec, Login.ADMIN, timeout_s=10)
+            try:
+                await connection.execute(f"set role {identifier(spec.owner)};{self.schema}")
+            finally:
+                await connection.close()
+            await driver.seal_template(spec)
+            self._templates[server] = spec
+        return self._templates[server]
+
+
+class _NoSealer:
+    """Seals nothing: tests of fleets are not tests of seals."""
+
+    async def seal(self, plain: bytes, context: SealContext) -> bytes:
+        return context.place.encode() + b"\0" + plain
+
+    async def open(self, sealed: bytes, context: SealContext) -> bytes:
+        place, _, plain = sealed.partition(b"\0")
+        if place.decode() != context.place:
+            raise SealBroken(place=context.place)
+        return plain
 
 
 @asynccontextmanager
