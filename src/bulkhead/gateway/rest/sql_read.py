@@ -19,7 +19,7 @@ from bulkhead.gateway.rest.plan_tree import (
     SpreadColumn,
 )
 from bulkhead.gateway.rest.schema import ComputedRelationship, Name, Relationship
-from bulkhead.gateway.rest.sql_filter import RenderEmbed, render_conditions
+from bulkhead.gateway.rest.sql_filter import render_conditions
 from bulkhead.gateway.rest.sql_parts import (
     Parameters,
     quote,
@@ -48,7 +48,7 @@ def render_read(node: ReadNode, parameters: Parameters, max_rows: int | None) ->
     joins = "".join(
         _render_join(embed, parameters, max_rows) for embed in node.embeds if embed.alias in joined
     )
-    conditions = render_conditions(node.where, source, parameters) + _join_conditions(node)
+    conditions = _conditions(node, joined, parameters)
     # The values of a spread list are ordered where they are gathered.
     order = () if node.spread is Spread.TO_MANY and not node.is_limited else node.order
     return (
@@ -68,19 +68,38 @@ def render_count(node: ReadNode, parameters: Parameters) -> str:
 
     An inner join becomes `exists`, since it must not multiply rows.
     """
+    conditions = _conditions(node, frozenset(), parameters, keeps_order=False)
+    return f"select 1{_render_from(node)}{_where(conditions)}"
+
+
+def _conditions(
+    node: ReadNode, joined: frozenset[str], parameters: Parameters, *, keeps_order: bool = True
+) -> list[str]:
+    """Render what the rows of `node` must be; embeddings that are not joined must or must not be.
+
+    Rows are looked for with `exists`, by way of whatever index is the best. That there are none is
+    found out row by row, which leaves the order alone.
+    """
     by_alias = {embed.alias: embed for embed in node.embeds}
 
     def render_embed(condition: EmbedIsNull) -> str:
-        negation = "" if condition.negated else "not "
-        return f"{negation}exists ({render_count(by_alias[condition.alias], parameters)})"
+        if condition.alias in joined:
+            negation = "" if condition.negated else "not "
+            return f"{quote(condition.alias)} is {negation}distinct from null"
+        rows = render_count(by_alias[condition.alias], parameters)
+        if condition.negated:
+            return f"exists ({rows})"
+        return f"({rows} limit 1) is null" if keeps_order else f"not exists ({rows})"
 
-    renderer: RenderEmbed = render_embed
-    conditions = [
-        *render_conditions(node.where, node.qualifier, parameters, renderer),
+    return [
+        *render_conditions(node.where, node.qualifier, parameters, render_embed),
         *_join_conditions(node),
-        *(f"exists ({render_count(embed, parameters)})" for embed in node.embeds if embed.is_inner),
+        *(
+            f"exists ({render_count(embed, parameters)})"
+            for embed in node.embeds
+            if embed.is_inner and embed.alias not in joined
+        ),
     ]
-    return f"select 1{_render_from(node)}{_where(conditions)}"
 
 
 def _find_joined(node: ReadNode) -> frozenset[str]:
@@ -89,16 +108,33 @@ def _find_joined(node: ReadNode) -> frozenset[str]:
     What is only shown is a subquery in the select list instead: it leaves the order of the rows
     alone, and the server runs it for the rows within a limit only.
     """
-    named = {term.alias for term in node.order} | set(_list_tested(node.where))
     is_gathered = (
         node.spread is not None
         or any(column.aggregate for column in node.columns)
         or any(column.aggregate for embed in node.embeds for column in embed.spread_columns)
     )
+    ordered = {term.alias for term in node.order}
+    tested = set(_list_tested(node.where))
     return frozenset(
         embed.alias
         for embed in node.embeds
-        if is_gathered or embed.is_inner or embed.spread is not None or embed.alias in named
+        if is_gathered
+        or embed.spread is not None
+        or embed.alias in ordered
+        or ((embed.is_inner or embed.alias in tested) and not _can_be_tested(embed))
+    )
+
+
+def _can_be_tested(embed: ReadNode) -> bool:
+    """Whether to look for a row is to know if the embedding is null, and cheaper than a join.
+
+    A limit and an aggregate change what is null.
+    """
+    return not embed.is_to_one and all(
+        not node.is_limited
+        and isinstance(node.relationship, Relationship)
+        and not any(column.aggregate for column in node.columns)
+        for node in embed.walk()
     )
 
 

@@ -122,13 +122,21 @@ def test_rows_of_another_table_are_embedded_as_a_list() -> None:
 
 
 def test_rows_without_any_of_another_table_are_left_out_by_an_inner_join() -> None:
-    assert rows_of("/orders?select=id,items!inner(sku)&items.price=gt.5") == (
+    assert rows_of("/orders?select=items!inner(sku)&items.price=gt.5").endswith(
+        ' where exists (select 1 from "shop"."items" as "items_1"'
+        ' where "items_1"."price" > cast($1::text as integer)'
+        ' and "items_1"."order_id" = "shop"."orders"."id")'
+    )
+
+
+def test_a_list_with_a_limit_is_joined_where_it_must_not_be_empty() -> None:
+    assert rows_of("/orders?select=id,items!inner(sku)&items.offset=1") == (
         'select "shop"."orders"."id", coalesce("pgrst_1"."pgrst_1", \'[]\') as "items"'
         ' from "shop"."orders" inner join lateral ('
         'select jsonb_agg("pgrst_1") as "pgrst_1" from ('
         'select "items_1"."sku" from "shop"."items" as "items_1"'
-        ' where "items_1"."price" > cast($1::text as integer)'
-        ' and "items_1"."order_id" = "shop"."orders"."id") as "pgrst_1"'
+        ' where "items_1"."order_id" = "shop"."orders"."id"'
+        ' limit $1::bigint offset $2::bigint) as "pgrst_1"'
         ') as "pgrst_1" on "pgrst_1"."pgrst_1" is not null'
     )
 
@@ -148,9 +156,19 @@ def test_a_computed_relationship_takes_the_row() -> None:
 
 
 def test_an_embedding_that_shows_nothing_only_filters() -> None:
-    rows = rows_of("/orders?select=id,items()&items=not.is.null")
-    assert rows.startswith('select "shop"."orders"."id" from "shop"."orders" left join lateral')
-    assert rows.endswith(' where "pgrst_1" is distinct from null')
+    related = (
+        'select 1 from "shop"."items" as "items_1"'
+        ' where "items_1"."order_id" = "shop"."orders"."id"'
+    )
+    assert rows_of("/orders?select=id,items()&items=not.is.null").endswith(
+        f'"shop"."orders"."id" from "shop"."orders" where exists ({related})'
+    )
+    assert rows_of("/orders?select=id,items()&items=is.null").endswith(
+        f" where ({related} limit 1) is null"
+    )
+    assert rows_of("/items?select=id,orders()&orders=is.null").endswith(
+        ' as "pgrst_1" on true where "pgrst_1" is not distinct from null'
+    )
 
 
 def test_rows_are_ordered_by_a_row_that_is_embedded() -> None:
