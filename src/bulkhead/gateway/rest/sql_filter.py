@@ -130,7 +130,7 @@ def _render_filter(condition: PlanFilter, source: Name, parameters: Parameters) 
     operator = asked.operator
     if operator in _SEARCHES:
         return _render_search(field, asked, source, parameters)
-    column = render_field(source, field, parameters)
+    column = render_field(source, field)
     if operator is Operator.IS:
         assert asked.is_value is not None, "the parser sets what `is` compares with"
         return f"{column} is {asked.is_value.value.replace('_', ' ')}"
@@ -183,6 +183,6 @@ def _render_search(field: PlanField, asked: Filter, source: Name, parameters: Pa
     language = ""
     if asked.language is not None:
         language = f"cast({parameters.text(asked.language)} as regconfig), "
-    column = render_field(source, field, parameters)
+    column = render_field(source, field)
     vector = f"to_tsvector({language}{column})" if field.to_tsvector else column
     return f"{vector} @@ {_SEARCHES[asked.operator]}({language}{parameters.text(asked.value)})"

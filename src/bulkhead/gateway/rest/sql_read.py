@@ -53,7 +53,7 @@ def render_read(node: ReadNode, parameters: Parameters, max_rows: int | None) ->
     order = () if node.spread is Spread.TO_MANY and not node.is_limited else node.order
     return (
         f"select {', '.join(item.sql for item in items)}{_render_from(node)}{joins}"
-        f"{_where(conditions)}{_group_by(items)}{render_order(order, source, parameters)}"
+        f"{_where(conditions)}{_group_by(items)}{render_order(order, source)}"
         f"{_limit(node, parameters, max_rows)}"
     )
 
@@ -153,10 +153,10 @@ def _select(
     if not node.columns and not node.embeds:
         yield _Item(quote_column(source, "*"))
     for column in node.columns:
-        yield _select_column(column, source, parameters)
+        yield _select_column(column, source)
     for term, name in node.spread_order:
         of = source if term.alias is None else Name("", term.alias)
-        yield _Item(f"{render_shown(of, term.field, parameters)} as {quote(name)}")
+        yield _Item(f"{render_shown(of, term.field)} as {quote(name)}")
     for embed in node.embeds:
         if embed.alias in joined:
             yield from _select_joined(embed, node)
@@ -164,12 +164,12 @@ def _select(
             yield _Item(_render_subquery(embed, parameters, max_rows))
 
 
-def _select_column(column: PlanColumn, source: Name, parameters: Parameters) -> _Item:
+def _select_column(column: PlanColumn, source: Name) -> _Item:
     field = column.field
     if field.name == "*" and column.aggregate and not field.is_row:
         rendered = "*"
     else:
-        rendered = render_shown(source, field, parameters)
+        rendered = render_shown(source, field)
     if column.cast is not None:
         rendered = render_asked_cast(rendered, column.cast)
     if column.aggregate is not None:
@@ -255,14 +255,14 @@ def _render_join(embed: ReadNode, parameters: Parameters, max_rows: int | None) 
     query = render_read(embed, parameters, max_rows)
     condition = "true"
     if embed.spread is Spread.TO_MANY or (embed.spread is None and not embed.is_to_one):
-        query = f"select {_gather(embed, parameters)} from ({query}) as {alias}"
+        query = f"select {_gather(embed)} from ({query}) as {alias}"
         if embed.is_inner:
             condition = f"{alias}.{alias} is not null"
     kind = "inner" if embed.is_inner else "left"
     return f" {kind} join lateral ({query}) as {alias} on {condition}"
 
 
-def _gather(embed: ReadNode, parameters: Parameters) -> str:
+def _gather(embed: ReadNode) -> str:
     alias = quote(embed.alias)
     gathered = [f"jsonb_agg({alias}) as {alias}"]
     if embed.spread is not None:
@@ -270,7 +270,7 @@ def _gather(embed: ReadNode, parameters: Parameters) -> str:
             replace(term, alias=None, field=replace(term.field, name=name, path=()))
             for term, name in embed.spread_order
         ]
-        order = render_order(terms, Name("", embed.alias), parameters)
+        order = render_order(terms, Name("", embed.alias))
         for column in embed.spread_columns:
             value = quote_column(Name("", embed.alias), column.name)
             gathered.append(f"coalesce(jsonb_agg({value}{order}), '[]') as {quote(column.name)}")
