@@ -1,0 +1,200 @@
+"""The jobs in the registry database; functions of a transaction, as the registry's own are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bulkhead.engine.connections.queries import load_queries
+from bulkhead.engine.connections.transaction import Transaction
+from bulkhead.engine.errors import BulkheadError
+from bulkhead.engine.fleet.model import ServerKind, TenantId, TenantState
+from bulkhead.engine.fleet.registry import find_tenant
+from bulkhead.engine.ids import new_id
+from bulkhead.engine.provisioning.job import (
+    JobEnded,
+    JobId,
+    JobLost,
+    JobMode,
+    JobState,
+    JobUnknown,
+    ProvisioningJob,
+    ProvisioningRequest,
+    ProvisioningUnderway,
+    StepName,
+    TenantProvisioned,
+)
+
+QUERIES = load_queries(__package__, "jobs.sql")
+CHANNEL = "bulkhead_provisioning"
+PAGE_MAX = 200
+MESSAGE_CHARACTERS_MAX = 1000
+WAITING = "Waiting for its turn"
+
+
+def new_job_id() -> JobId:
+    """The id of a new job: a connection is sealed for it before the job is written."""
+    return JobId(new_id())
+
+
+async def add_job(
+    tx: Transaction, request: ProvisioningRequest, *, job: JobId, sealed_config: bytes | None
+) -> ProvisioningJob:
+    """Start a job, or find the one that was started by the same request.
+
+    However many ask at once, there is one job for one tenant. Raises ProvisioningUnderway for
+    another request while one is open, and TenantProvisioned for a tenant that has a database.
+    """
+    tenant = await find_tenant(tx, request.tenant)
+    if tenant is None or tenant.state is TenantState.PROVISIONING:
+        row = await tx.fetchrow(
+            QUERIES.add_job,
+            job,
+            request.tenant,
+            request.fleet,
+            request.mode.value,
+            request.kind.value,
+            request.label,
+            json.dumps(dict(request.labels)),
+            request.hash,
+            sealed_config,
+            WAITING,
+        )
+        if row is not None:
+            return job_of(row)
+    last = await find_last_job(tx, request.tenant)
+    if last is None or last.state in (JobState.FAILED, JobState.CANCELLED):
+        raise TenantProvisioned(tenant=request.tenant)
+    if last.request_hash == request.hash:
+        return last
+    if last.has_ended:
+        raise TenantProvisioned(tenant=request.tenant)
+    raise ProvisioningUnderway(tenant=request.tenant, job=last.id)
+
+
+async def get_job(tx: Transaction, job: JobId) -> ProvisioningJob:
+    """The job; raises JobUnknown."""
+    row = await tx.fetchrow(QUERIES.find_job, job)
+    if row is None:
+        raise JobUnknown(job=job)
+    return job_of(row)
+
+
+async def find_last_job(tx: Transaction, tenant: TenantId) -> ProvisioningJob | None:
+    """The job of the tenant that was started last, None when there was none."""
+    row = await tx.fetchrow(QUERIES.find_last_job, tenant)
+    return job_of(row) if row is not None else None
+
+
+async def list_jobs(
+    tx: Transaction,
+    *,
+    fleet: str | None = None,
+    state: JobState | None = None,
+    limit: int = PAGE_MAX,
+) -> tuple[ProvisioningJob, ...]:
+    """Jobs, the newest first."""
+    rows = await tx.fetch(QUERIES.list_jobs, fleet, state and state.value, min(limit, PAGE_MAX))
+    return tuple(job_of(row) for row in rows)
+
+
+async def cancel_job(tx: Transaction, job: JobId) -> ProvisioningJob:
+    """Have an open job taken back; raises JobUnknown, and JobEnded when it is too late."""
+    row = await tx.fetchrow(QUERIES.cancel_job, job)
+    found = await get_job(tx, job)
+    if row is None and found.state is not JobState.UNDOING:
+        raise JobEnded(job=job, state=found.state.value)
+    return found
+
+
+async def claim_jobs(
+    tx: Transaction, fleets: Sequence[str], owner: str, *, lease_s: float, limit: int
+) -> list[ProvisioningJob]:
+    """Take over jobs that are due."""
+    rows = await tx.fetch(QUERIES.claim_jobs, list(fleets), owner, lease_s, limit)
+    return [job_of(row) for row in rows]
+
+
+async def renew_lease(tx: Transaction, job: ProvisioningJob, lease_s: float) -> bool:
+    """Keep a job for longer; whether it is to be cancelled. Raises JobLost."""
+    row = await tx.fetchrow(QUERIES.renew_lease, job.id, job.fence, lease_s)
+    if row is None:
+        raise JobLost(job=job.id)
+    return bool(row["cancelling"])
+
+
+async def note_place(tx: Transaction, job: ProvisioningJob, place: Sequence[str | None]) -> None:
+    """Note server, database and source of a job that runs; raises JobLost."""
+    if await tx.fetchrow(QUERIES.note_place, job.id, job.fence, *place) is None:
+        raise JobLost(job=job.id)
+
+
+async def begin_undo(tx: Transaction, job: ProvisioningJob, error: BulkheadError) -> None:
+    """From here the job is only taken back; raises JobLost."""
+    text = json.dumps(error.to_json())
+    message = f"Taking it back: {error.message}"[:MESSAGE_CHARACTERS_MAX]
+    if await tx.fetchrow(QUERIES.begin_undo, job.id, job.fence, text, message) is None:
+        raise JobLost(job=job.id)
+
+
+async def postpone_job(tx: Transaction, job: ProvisioningJob, pause_s: float, message: str) -> None:
+    """Give a job back, to be tried again after `pause_s`; nothing when somebody else has it."""
+    text = message[:MESSAGE_CHARACTERS_MAX]
+    await tx.execute(QUERIES.postpone_job, job.id, job.fence, pause_s, text)
+
+
+async def finish_job(
+    tx: Transaction,
+    job: ProvisioningJob,
+    state: JobState,
+    message: str,
+    error: Mapping[str, Any] | None = None,
+) -> None:
+    """End a job; raises JobLost."""
+    is_active = state is JobState.ACTIVE
+    row = await tx.fetchrow(
+        QUERIES.finish_job,
+        job.id,
+        job.fence,
+        state.value,
+        StepName.ACTIVATE.value if is_active else None,
+        message[:MESSAGE_CHARACTERS_MAX],
+        json.dumps(error) if error is not None else None,
+        (JobState.RUNNING if is_active else JobState.UNDOING).value,
+    )
+    if row is None:
+        raise JobLost(job=job.id)
+
+
+def job_of(row: Any) -> ProvisioningJob:  # noqa: ANN401 - asyncpg.Record
+    """Read a row of `provisioning_jobs`."""
+    error = row["error"]
+    return ProvisioningJob(
+        id=JobId(row["id"]),
+        tenant=TenantId(row["tenant"]),
+        fleet=row["fleet"],
+        mode=JobMode(row["mode"]),
+        kind=ServerKind(row["kind"]),
+        label=row["label"],
+        wishes=json.loads(row["wishes"]),
+        request_hash=row["request_hash"],
+        state=JobState(row["state"]),
+        step=StepName(row["step"]) if row["step"] else None,
+        progress=row["progress"],
+        message=row["message"],
+        tables_created=row["tables_created"],
+        total_tables=row["total_tables"],
+        server=row["server"],
+        database=row["database"],
+        source=row["source"],
+        error=json.loads(error) if error is not None else None,
+        cancelling=row["cancelling"],
+        attempts=row["attempts"],
+        fence=row["fence"],
+        revision=row["revision"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        finished_at=row["finished_at"],
+        sealed_config=row["sealed_config"],
+    )
