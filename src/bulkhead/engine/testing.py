@@ -112,12 +112,14 @@ class TestServers:
         registry: OpenDatabase,
         *,
         tenants: int = 3,
+        connections: int = 60,
         on: Sequence[str] = ("shared",),
         schema: str = TENANT_SCHEMA,
         limits: FleetLimits | None = None,
     ) -> AsyncIterator[TestFleet]:
         """A fleet of `tenants` active tenants, in turn on the servers called `on`.
 
+        Each server is given so many `connections` at most.
         Each is a clone of one template with `schema`, and knows whose it is by its `_identity`.
         """
         drivers: dict[str, Driver] = {name: await self.driver(name) for name in on}
@@ -133,7 +135,9 @@ class TestServers:
         try:
             async with registry.transaction(SERVICE) as tx:
                 for name in on:
-                    await add_server(tx, ServerEntry(name, ServerKind.POSTGRESQL, name, 10_000))
+                    await add_server(
+                        tx, ServerEntry(name, ServerKind.POSTGRESQL, name, 10_000, connections)
+                    )
             for number in range(tenants):
                 await fleet.add(on[number % len(on)])
             yield fleet

@@ -283,7 +283,7 @@ class TenantPool:
         waiter: Waiter = loop.create_future()
         timer = loop.call_later(self.limits.acquire_timeout_s, self._give_up, waiter)
         self._waiters.append((monotonic_s(), waiter))
-        self.budget.queue(self)
+        self._queue_again()
         self.stats.waiting += 1
         try:
             return await waiter
