@@ -1,0 +1,96 @@
+"""Expressions as trees, built in one form: equal trees for texts that say the same.
+
+A node is a tuple that begins with a word. `in` lists, `between`, negation and chains of `and` and
+`or` have one shape each, whichever of its spellings a server prefers.
+"""
+
+from decimal import Decimal
+from typing import Any, Final
+
+Node = tuple[Any, ...]
+
+OPPOSITES: Final = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
+
+
+def text(value: str) -> Node:
+    """A string."""
+    return ("text", value)
+
+
+def number(value: str) -> Node:
+    """A number, without the zeros that change nothing."""
+    decimal = Decimal(value)
+    return ("number", f"{decimal.normalize():f}" if decimal else "0")
+
+
+def as_number(node: Node) -> Node:
+    """A string that is cast to a number, as that number; any other node as it is."""
+    if node[0] != "text":
+        return node
+    try:
+        return number(node[1])
+    except ArithmeticError:  # NaN is no number here, and what is no number at all is not
+        return node
+
+
+def operation(operator: str, left: Node, right: Node) -> Node:
+    """Two operands and what stands between them; `not like` is the negation of `like`."""
+    if operator.startswith("not "):
+        return negated((operator.removeprefix("not "), left, right))
+    return (operator, left, right)
+
+
+def joined(word: str, *parts: Node) -> Node:
+    """`and` or `or` over all parts, however they were grouped."""
+    flat: list[Node] = []
+    for part in parts:
+        flat += part[1:] if part[0] == word else [part]
+    return (word, *flat)
+
+
+def negated(node: Node) -> Node:
+    """The negation, drawn inwards as far as it goes, as MariaDB does."""
+    match node:
+        case ("not", inner):
+            return inner  # type: ignore[no-any-return]
+        case ("and" | "or", *parts):
+            return joined("or" if node[0] == "and" else "and", *map(negated, parts))
+        case (operator, left, right) if operator in OPPOSITES:
+            return (OPPOSITES[operator], left, right)
+    return ("not", node)
+
+
+def membership(left: Node, items: tuple[Node, ...]) -> Node:
+    """`left in (items)`; of one item it is a comparison."""
+    return ("=", left, items[0]) if len(items) == 1 else ("in", left, *items)
+
+
+def between(value: Node, low: Node, high: Node) -> Node:
+    """Both limits belong to it."""
+    return joined("and", (">=", value, low), ("<=", value, high))
+
+
+def signed(sign: str, operand: Node) -> Node:
+    """A sign and what follows; a negative number is a number."""
+    if sign == "+":
+        return operand
+    return number(f"-{operand[1]}") if operand[0] == "number" else ("-", operand)
+
+
+def render(node: Node) -> str:
+    """The tree as a text that no other tree has."""
+    match node:
+        case ("text", value):
+            return "'" + str(value).replace("'", "''") + "'"
+        case ("number" | "word", value):
+            return str(value)
+        case ("name", *parts):
+            return ".".join(_bracketed(part) for part in parts)
+        case ("call", name, *arguments):
+            return f"({' '.join(['call', _bracketed(name), *map(render, arguments)])})"
+    words = (render(part) if isinstance(part, tuple) else str(part) for part in node)
+    return f"({' '.join(words)})"
+
+
+def _bracketed(name: str) -> str:
+    return "[" + name.replace("]", "]]") + "]"
