@@ -80,7 +80,7 @@ class RestGateway:
         except RestError as error:
             answer = respond_error(error, headers_only=scope["method"] == "HEAD")
         headers = answer.headers
-        if not any(name == VARY[0] for name, _ in headers):
+        if VARY[0] not in dict(headers):
             headers.append(VARY)
         if timing is not None:
             headers.append(timing.to_header())
@@ -150,10 +150,8 @@ class RestGateway:
 
 def has_body(headers: Sequence[Header]) -> bool:
     """Whether something follows the head of a request."""
-    return any(
-        (name == b"content-length" and value != b"0") or name == b"transfer-encoding"
-        for name, value in headers
-    )
+    fields = dict(headers)
+    return fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in fields
 
 
 async def read_body(receive: Receive) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 from bulkhead.gateway.rest.errors import (
@@ -122,8 +123,8 @@ def preference_applied(preferences: Preferences) -> Header | None:
 
 def _respond_read(plan: ReadPlan, request: ApiRequest, result: ResultSet) -> Answer:
     status, paging, body = _page(request, result)
-    query = f"?{request.canonical_query}" if request.canonical_query else ""
-    location = f"/{quote(plan.target.name, safe=_PATH_SAFE)}{query}"
+    query = request.canonical_query
+    location = f"{_path_of(plan.target.name)}?{query}" if query else _path_of(plan.target.name)
     headers: list[Header] = [paging, (b"content-location", location.encode("ascii", "replace"))]
     if not request.headers_only:
         headers.append(_length(body))
@@ -193,8 +194,7 @@ def _location(plan: WritePlan, result: ResultSet) -> Iterable[Header]:
         return
     parts = (part.partition("=") for part in result.location)
     query = "&".join(f"{_quote(name)}={_quote(value)}" for name, _, value in parts)
-    location = f"/{quote(plan.target.name, safe=_PATH_SAFE)}?{query}"
-    yield b"location", location.encode("ascii")
+    yield b"location", f"{_path_of(plan.target.name)}?{query}".encode("ascii")
 
 
 def _applied(plan: Plan, request: ApiRequest) -> Iterable[Header]:
@@ -289,6 +289,11 @@ def _missing(missing_default: bool | None) -> str | None:  # noqa: FBT001 - a pr
     if missing_default is None:
         return None
     return "default" if missing_default else "null"
+
+
+@lru_cache(maxsize=1024)
+def _path_of(table: str) -> str:
+    return "/" + quote(table, safe=_PATH_SAFE)
 
 
 def _length(body: bytes) -> Header:

@@ -19,12 +19,14 @@ from bulkhead.gateway.rest.config import RestConfig
 from bulkhead.gateway.rest.request import ApiRequest
 from bulkhead.gateway.rest.schema import Function, Name, Schema
 
+Pairs = tuple[tuple[str, str], ...]
+
 ISOLATION_LEVELS = frozenset(
     {"read uncommitted", "read committed", "repeatable read", "serializable"}
 )
 _PLAN = "vnd.pgrst.plan"
-_CACHED_HEADERS_MAX = 4096
-"""Longer ones are rendered each time: what is remembered must be bounded."""
+_CACHED_MAX = 4096
+"""Longer headers are rendered each time: what is remembered must be bounded."""
 LISTS = frozenset(
     {
         "local_preload_libraries",
@@ -51,17 +53,18 @@ def render_scope(
         fixed += _render_settings(
             [("search_path", _render_path(request.schema, config.extra_search_path))]
         )
-    fixed += _render_request(request.method, request.headers)
-    dynamic = [
-        ("request.path", request.path),
-        ("request.cookies", _render_json(request.cookies.items())),
-    ]
+    dynamic = [("request.path", request.path)]
     dynamic += schema.role_settings.get(role, ())
     if request.preferences.timezone is not None:
         dynamic.append(("timezone", request.preferences.timezone))
     if function is not None:
         dynamic += function.settings
-    parts = [_render_isolation(role, schema, function), fixed, _render_settings(dynamic)]
+    parts = [
+        _render_isolation(role, schema, function),
+        fixed,
+        _render_sent(request.method, request.headers, tuple(request.cookies.items())),
+        _render_settings(dynamic),
+    ]
     if config.pre_request is not None:
         parts.append(f"select {render_name(config.pre_request)}();")
     return "".join(parts)
@@ -93,15 +96,21 @@ def _render_fixed(
     return f"set local search_path = {path};" + _render_settings(settings)
 
 
-def _render_request(method: str, headers: tuple[tuple[str, str], ...]) -> str:
-    if sum(len(value) for _, value in headers) > _CACHED_HEADERS_MAX:
-        return _render_headers(method, headers)
-    return _render_headers_cached(method, headers)
+def _render_sent(method: str, headers: Pairs, cookies: Pairs) -> str:
+    """Set what a client sends along; it sends the same with every request."""
+    if sum([len(value) for _, value in headers + cookies]) > _CACHED_MAX:
+        return _render_headers(method, headers, cookies)
+    return _render_headers_cached(method, headers, cookies)
 
 
-def _render_headers(method: str, headers: tuple[tuple[str, str], ...]) -> str:
-    settings = [("request.method", method), ("request.headers", _render_json(headers))]
-    return _render_settings(settings)
+def _render_headers(method: str, headers: Pairs, cookies: Pairs) -> str:
+    return _render_settings(
+        [
+            ("request.method", method),
+            ("request.headers", _render_json(headers)),
+            ("request.cookies", _render_json(cookies)),
+        ]
+    )
 
 
 _render_headers_cached = lru_cache(maxsize=1024)(_render_headers)
