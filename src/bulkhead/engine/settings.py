@@ -9,9 +9,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from bulkhead.engine.errors import ConfigurationInvalid
 
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "::1", "localhost"})
+MASTER_KEY_CREDENTIAL = "bulkhead-master-key"
+"""What systemd's LoadCredential= calls the key under which secrets are sealed."""
 _LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
 
 
@@ -60,6 +64,13 @@ class Settings:
     lease_s: float = 30.0
     """How long sagas and deliveries that somebody works on are left to them; whoever takes longer
     is taken for dead. Longer than a request takes, or requests are taken over in flight."""
+    egress_allow: tuple[str, ...] | None = None
+    """Private networks in which customers may name hosts. None: this machine's own in development,
+    else none."""
+    egress_ports: tuple[str, ...] = ()
+    """Ports that customers may name besides the usual ones, such as `9443` or `7000-7010`."""
+    master_key_file: Path | None = None
+    """The key under which secrets are sealed; None: `master.key` in `keys` of `home`."""
     failpoint: str | None = None
     """For tests: where `bulkhead up` shall end as if by kill -9: `name`, or `name:after` to let the
     point be passed so many times before."""
@@ -68,6 +79,11 @@ class Settings:
     def origin(self) -> str:
         """The public address without a trailing slash."""
         return (self.site_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def is_development(self) -> bool:
+        """Whether nobody but this machine is served: a loopback address, and no public one."""
+        return {self.host, urlsplit(self.origin).hostname} <= LOOPBACK_NAMES
 
 
 def load_settings(directory: Path | None = None, **overrides: object) -> Settings:
@@ -92,8 +108,11 @@ def load_settings(directory: Path | None = None, **overrides: object) -> Setting
         "statement_timeout_s": float(read.integer("STATEMENT_TIMEOUT_S", 8, low=1, high=3600)),
         "rest_body_bytes_max": 1_000_000 * read.integer("REST_BODY_MB", 10, low=1, high=1000),
         "autoconfirm": read.flag("AUTOCONFIRM", default=False),
-        "trusted_proxies": tuple(read.text("TRUSTED_PROXIES", "").replace(",", " ").split()),
+        "trusted_proxies": read.words("TRUSTED_PROXIES") or (),
         "lease_s": float(read.integer("LEASE_S", 30, low=1, high=3600)),
+        "egress_allow": read.words("EGRESS_ALLOW"),
+        "egress_ports": read.words("EGRESS_PORTS") or (),
+        "master_key_file": read.master_key_file(),
         "failpoint": read.optional("FAILPOINT"),
     }
     given |= {name: value for name, value in overrides.items() if value is not None}
@@ -146,6 +165,18 @@ class _Reader:
                 reason=f"BULKHEAD_{name} is '{text}'; it must be one of {', '.join(allowed)}"
             )
         return text
+
+    def words(self, name: str) -> tuple[str, ...] | None:
+        text = self.optional(name)
+        return None if text is None else tuple(text.replace(",", " ").split())
+
+    def master_key_file(self) -> Path | None:
+        if (path := self.optional("MASTER_KEY_FILE")) is not None:
+            return Path(path)
+        # systemd gives credentials as files in a folder that only this service can read.
+        folder = self.values.get("CREDENTIALS_DIRECTORY")
+        found = Path(folder) / MASTER_KEY_CREDENTIAL if folder else None
+        return found if found is not None and found.is_file() else None
 
     def database_urls(self) -> dict[str, str]:
         found = {}
