@@ -1,0 +1,225 @@
+"""Connections to MySQL and MariaDB that give a hostile server nothing.
+
+The protocol lets the server ask for a password in the clear, for one encrypted with a key of the
+server's own, and for any file that the client can read. asyncmy refuses only the last; here all
+three are refused, TLS is never silently gone without, and answers are bounded in size. Nothing but
+the target decides about a connection: no option file, no environment.
+"""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from asyncmy.connection import Connection, _MySQLProtocol
+from asyncmy.constants import CLIENT
+
+from bulkhead.engine.drivers.endpoint import APPLICATION_NAME, Endpoint, Session, Tls
+from bulkhead.engine.drivers.errors import TlsRequired
+from bulkhead.engine.drivers.mysql_errors import (
+    ResultTooLarge,
+    ServerSuspicious,
+    translate_connect,
+)
+
+ANSWER_BYTES_MAX = 64 * 1024 * 1024
+"""Of one statement, as it travels; a larger one costs the connection."""
+GREETING_BYTES_MAX = 1024 * 1024
+UNASKED_BYTES_MAX = ANSWER_BYTES_MAX + 1024 * 1024
+CLEAR_TEXT = "a password in the clear"
+CLEAR_TEXT_PLUGINS = ("mysql_clear_password", "dialog", "mysql_old_password")
+SHA256_PLUGIN = "sha256_password"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server, and how it is reached."""
+
+    host: str
+    """A host name, an address, or the path of a Unix socket."""
+    port: int
+    tls: Tls
+    is_local: bool = False
+    """Whether nothing leaves the machine."""
+    ca_file: Path | None = None
+    ca_pem: str | None = None
+    """Certificates to trust instead of the system's."""
+    address: str | None = None
+    """Where to connect to, where that was found out before; the certificate must be the host's."""
+
+    @classmethod
+    def of(cls, endpoint: Endpoint, *, verified: bool = False) -> Self:
+        """The target of an endpoint whose host is a name, an address, or the path of a socket."""
+        return cls(
+            endpoint.host,
+            endpoint.port,
+            endpoint.tls_for(verified=verified),
+            endpoint.is_local,
+            endpoint.ca_file,
+        )
+
+    @property
+    def name(self) -> str:
+        """A stable name without a secret."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.is_socket else f"{host}:{self.port}"
+
+    @property
+    def is_socket(self) -> bool:
+        """Whether the host is the path of a Unix socket."""
+        return self.host.startswith("/")
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether it is certain who is at the other end, and nobody in between can listen."""
+        if self.tls is Tls.DISABLE:
+            return self.is_socket
+        return self.is_local or self.tls is not Tls.REQUIRE
+
+
+class GuardedConnection(Connection):  # type: ignore[misc] # built by Cython
+    """asyncmy's connection with what it lacks of caution."""
+
+    _proto: Any
+
+    def __init__(self, target: Target, session: Session, timeout_s: float) -> None:
+        """Prepare; `connect` connects."""
+        refused = {plugin: _refusal(target) for plugin in CLEAR_TEXT_PLUGINS}
+        super().__init__(
+            host=target.address or target.host,
+            port=target.port,
+            unix_socket=target.host if target.is_socket else None,
+            user=session.user,
+            # asyncmy encodes text as Latin-1.
+            password=session.password.encode(),
+            database=session.database or None,
+            charset="utf8mb4",
+            ssl=_context(target),
+            connect_timeout=max(timeout_s, 0.001),
+            autocommit=None,
+            local_infile=False,
+            auth_plugin_map=refused,
+            # An UPDATE counts the rows it found, as PostgreSQL's does.
+            client_flag=CLIENT.FOUND_ROWS,
+            program_name=APPLICATION_NAME,
+        )
+        self._client_flag &= ~(CLIENT.MULTI_STATEMENTS | CLIENT.LOCAL_FILES)
+        self.target = target
+        self.received_bytes = 0
+        self.received_bytes_max = GREETING_BYTES_MAX
+
+    @property
+    def _secure(self) -> bool:
+        """Whether asyncmy may send the password itself, as MySQL's sha2 plugins want it."""
+        return bool(self.target.is_trusted)
+
+    @_secure.setter
+    def _secure(self, value: bool) -> None:
+        """The target decides, not asyncmy."""
+
+    @property
+    def _server_public_key(self) -> bytes | None:
+        """The key to encrypt the password with, which anybody in between could have made."""
+        if not self.target.is_local:
+            raise ServerSuspicious(server=self.target.name, what=CLEAR_TEXT)
+        return self._known_key
+
+    @_server_public_key.setter
+    def _server_public_key(self, value: bytes | None) -> None:
+        self._known_key = value
+
+    async def _get_server_information(self) -> None:
+        await super()._get_server_information()
+        target = self.target
+        self._host = target.host
+        if target.tls is not Tls.DISABLE and not self.server_capabilities & CLIENT.SSL:
+            raise TlsRequired(server=target.name, reason="the server does not offer TLS")
+        if self._auth_plugin_name == SHA256_PLUGIN and not target.is_trusted:
+            raise ServerSuspicious(server=target.name, what=CLEAR_TEXT)
+
+    async def _fill_buffer(self, need: int) -> None:
+        protocol = self._proto
+        before = protocol.length - protocol.pos
+        await super()._fill_buffer(need)
+        self.received_bytes += protocol.length - protocol.pos - before
+        if self.received_bytes > self.received_bytes_max:
+            self.abort()
+            raise ResultTooLarge(sqlstate="54000", size_bytes_max=self.received_bytes_max)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it cannot be used any more."""
+        return not self._connected or bool(self._stream_broken)
+
+    def abort(self) -> None:
+        """Close it at once, without a word to the server."""
+        if self._transport is not None:
+            self._transport.abort()
+        self.close()
+
+    def bound_unasked(self) -> None:
+        """Let a server that talks when nothing was asked fill no memory."""
+        known: Any = self._proto
+        bounded = _BoundedProtocol(self._loop)
+        bounded.transport = self._transport
+        bounded.buffer, bounded.length, bounded.pos = known.buffer, known.length, known.pos
+        bounded.eof, bounded.exc = known.eof, known.exc
+        self._transport.set_protocol(bounded)
+        self._proto = bounded
+
+
+class _BoundedProtocol(_MySQLProtocol):  # type: ignore[misc] # built by Cython
+    def buffer_updated(self, nbytes: int) -> None:
+        super().buffer_updated(nbytes)
+        if self.length - self.pos > UNASKED_BYTES_MAX and self.transport is not None:
+            self.transport.abort()
+
+
+async def open_raw(target: Target, session: Session, *, timeout_s: float) -> GuardedConnection:
+    """Connect, within `timeout_s` altogether; raises what `translate_connect` renders."""
+    raw: GuardedConnection | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            raw = GuardedConnection(target, session, timeout_s)
+            await raw.connect()
+            raw.bound_unasked()
+    except Exception as error:
+        if raw is not None:
+            raw.abort()
+        raise translate_connect(
+            error,
+            server=target.name,
+            role=session.user,
+            database=session.database,
+            timeout_s=timeout_s,
+        ) from error
+    raw.received_bytes_max = ANSWER_BYTES_MAX
+    return raw
+
+
+def _refusal(target: Target) -> Any:  # noqa: ANN401 - asyncmy wants a class
+    class Refusal:
+        def __init__(self, connection: object) -> None:
+            """Made by asyncmy when the server asks for the plugin."""
+
+        def authenticate(self, _packet: object) -> None:
+            raise ServerSuspicious(server=target.name, what=CLEAR_TEXT)
+
+    return Refusal
+
+
+def _context(target: Target) -> ssl.SSLContext | None:
+    if target.tls is Tls.DISABLE or target.is_socket:
+        return None
+    try:
+        context = ssl.create_default_context(
+            cafile=str(target.ca_file) if target.ca_file else None, cadata=target.ca_pem
+        )
+    except (OSError, ValueError) as error:
+        raise TlsRequired(
+            server=target.name, reason="what is named as its authority holds no certificates"
+        ) from error
+    context.check_hostname = target.tls is Tls.VERIFY_FULL
+    context.verify_mode = ssl.CERT_NONE if target.tls is Tls.REQUIRE else ssl.CERT_REQUIRED
+    return context
