@@ -51,11 +51,13 @@ class Columns:
         column = self._find(asked.name)
         plain = self.resolve(asked)
         parser = column and self.schema.representations.get(("text", column.nominal_type))
+        is_whole = column is not None and not asked.path and parser is None
         return replace(
             plain,
             cast_type=self._cast_type(asked, column),
             transform=parser.function if parser else None,
-            is_foreign=column is not None and not asked.path and _is_foreign(column),
+            is_enum=is_whole and column is not None and bool(column.enum),
+            is_foreign=is_whole and column is not None and _is_foreign(column),
             to_tsvector=(
                 condition.operator in _FTS and column is not None and column.type != "tsvector"
             ),

@@ -5,8 +5,6 @@ Source: PostgREST v14, `findProc` of `Plan.hs`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from bulkhead.gateway.rest.plan_call import list_argument_names
 from bulkhead.gateway.rest.request import Action, ApiRequest
 from bulkhead.gateway.rest.schema import Function, Schema
@@ -58,10 +56,10 @@ def _takes(function: Function, keys: frozenset[str], content_type: str) -> bool:
 
 
 def _takes_whole(function: Function, content_type: str) -> bool:
-    parameters: Sequence[object] = function.parameters
-    if len(parameters) != 1 or function.parameters[0].name:
+    if len(function.parameters) != 1:
         return False
-    return function.parameters[0].type in _SINGLE_TYPES.get(content_type, ())
+    only = function.parameters[0]
+    return not only.name and only.type in _SINGLE_TYPES.get(content_type, ())
 
 
 def _describe(function: Function) -> str:

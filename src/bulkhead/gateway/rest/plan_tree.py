@@ -28,6 +28,8 @@ class PlanField:
     """Whether the column must become jsonb before `path` is followed."""
     cast_type: str | None = None
     """What a value that is compared with it is cast to; None if that is not known."""
+    is_enum: bool = False
+    """Whether it is an enumeration: texts are sent as that type, so that they are constants."""
     is_foreign: bool = False
     """Whether it is a type of an extension, whose operators may take values of other types."""
     transform: str | None = None

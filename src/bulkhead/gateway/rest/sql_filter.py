@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bulkhead.engine.connections.sql import literal
 from bulkhead.gateway.rest.plan_tree import (
     EmbedIsNull,
     PlanCondition,
@@ -17,7 +18,7 @@ from bulkhead.gateway.rest.plan_tree import (
 )
 from bulkhead.gateway.rest.query import Filter, Operator
 from bulkhead.gateway.rest.schema import Name
-from bulkhead.gateway.rest.sql_parts import Parameters, quote, render_cast, render_field
+from bulkhead.gateway.rest.sql_parts import Parameters, render_cast, render_field
 from bulkhead.gateway.rest.statement import Bind, ListBind, PatternBind, TextBind
 
 _COMPARISONS = {
@@ -98,16 +99,19 @@ def render_conditions(
     parameters: Parameters,
     render_embed: RenderEmbed | None = None,
 ) -> list[str]:
-    """Render conditions on `source`, each one to be joined by `and`."""
-    renderer = render_embed or _render_embed_is_null
-    return [_render(each, source, parameters, renderer) for each in conditions]
+    """Render conditions on `source`, each one to be joined by `and`.
+
+    `render_embed` renders those about embeddings, which only reads have.
+    """
+    return [_render(each, source, parameters, render_embed) for each in conditions]
 
 
 def _render(
-    condition: PlanCondition, source: Name, parameters: Parameters, render_embed: RenderEmbed
+    condition: PlanCondition, source: Name, parameters: Parameters, render_embed: RenderEmbed | None
 ) -> str:
     match condition:
         case EmbedIsNull():
+            assert render_embed is not None, "only what is read has embeddings"
             return render_embed(condition)
         case PlanLogic():
             glue = f" {condition.connective.value} "
@@ -118,11 +122,6 @@ def _render(
         case PlanFilter():
             negation = "not " if condition.filter.negated else ""
             return negation + _render_filter(condition, source, parameters)
-
-
-def _render_embed_is_null(condition: EmbedIsNull) -> str:
-    negation = "" if condition.negated else "not "
-    return f"{quote(condition.alias)} is {negation}distinct from null"
 
 
 def _render_filter(condition: PlanFilter, source: Name, parameters: Parameters) -> str:
@@ -150,6 +149,8 @@ def _quantified(asked: Filter, value: str) -> str:
 def _render_value(field: PlanField, asked: Filter, parameters: Parameters) -> str:
     if field.is_foreign and asked.operator in _CONTAINING and asked.quantifier is None:
         return parameters.add_untyped(TextBind(asked.value))
+    if field.is_enum and field.cast_type is not None and asked.quantifier is None:
+        return parameters.add(TextBind(asked.value), field.cast_type)
     value = parameters.text(asked.value)
     if field.transform is not None and asked.operator is not Operator.ISDISTINCT:
         return f"{field.transform}({value})"
@@ -158,6 +159,8 @@ def _render_value(field: PlanField, asked: Filter, parameters: Parameters) -> st
 
 
 def _render_list(field: PlanField, asked: Filter, parameters: Parameters) -> str:
+    if field.is_enum:
+        return parameters.add(ListBind(asked.value), f"{field.cast_type}[]")
     values = parameters.add(ListBind(asked.value), "text[]")
     if field.transform is not None:
         return f"(select {field.transform}(unnest({values})))"
@@ -180,9 +183,8 @@ def _render_pattern(field: PlanField, asked: Filter, parameters: Parameters) -> 
 
 
 def _render_search(field: PlanField, asked: Filter, source: Name, parameters: Parameters) -> str:
-    language = ""
-    if asked.language is not None:
-        language = f"cast({parameters.text(asked.language)} as regconfig), "
+    # A constant, as in an index on the same expression.
+    language = "" if asked.language is None else f"{literal(asked.language)}::regconfig, "
     column = render_field(source, field)
     vector = f"to_tsvector({language}{column})" if field.to_tsvector else column
     return f"{vector} @@ {_SEARCHES[asked.operator]}({language}{parameters.text(asked.value)})"

@@ -121,6 +121,7 @@ TABLES = (
         column("note", "text"),
         column("search", "tsvector"),
         column("tags", "text[]"),
+        Column("state", "shop.state", "shop.state", "shop.state", enum=("open", "closed")),
     ),
     table("items", column("id"), column("order_id"), column("sku", "text"), column("price")),
     table("labels", column("id"), column("name", "text")),
