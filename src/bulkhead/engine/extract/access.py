@@ -14,6 +14,8 @@ from bulkhead.engine.extract.expression import canonical
 from bulkhead.engine.extract.model import Key, Kind, SchemaObject
 
 INFO = "access"
+OWNER = "{owner}"
+"""Stands for the owner of the table, whoever that is."""
 CLIENT_ROLES = ("anon", "authenticated")
 SCHEMA = "public"
 
@@ -28,6 +30,10 @@ class TablePolicy:
     roles: tuple[str, ...]
     using: str | None = None
     check: str | None = None
+
+
+OWNER_POLICY = TablePolicy("owner_all", "all", (OWNER,), using="true", check="true")
+"""Lets migrations see the rows that they change, where row level security is forced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +60,27 @@ def belongs_to(table: str, column: str, target: str) -> str:
     )
 
 
-def describe_row_security(table: str, *, forced: bool) -> tuple[SchemaObject, tuple[str, ...]]:
-    """Row level security of `table`, which also holds for its owner when `forced`."""
-    name = f"{identifier(SCHEMA)}.{identifier(table)}"
-    statements = [f"alter table {name} enable row level security"]
-    if forced:
-        statements.append(f"alter table {name} force row level security")
-    facets = {"enabled": "yes", "forced": "yes" if forced else "no"}
-    return SchemaObject(Key(Kind.ROW_SECURITY, table, ""), facets), tuple(statements)
+def enable_row_security(table: str) -> str:
+    """Nobody but the owner gets at a row, unless a policy says so."""
+    return f"alter table {_qualified(table)} enable row level security"
+
+
+def force_row_security(table: str) -> tuple[str, ...]:
+    """Not even the owner; and nobody has what a server grants on each new table, as Supabase's."""
+    roles = ", ".join(identifier(role) for role in CLIENT_ROLES)
+    return (
+        f"alter table {_qualified(table)} force row level security",
+        f"revoke all on {_qualified(table)} from public, {roles}",
+    )
 
 
 def describe_policy(table: str, policy: TablePolicy) -> tuple[SchemaObject, tuple[str, ...]]:
     """A policy of `table`, and the statement that makes it."""
-    roles = ", ".join(identifier(role) for role in policy.roles)
+    roles = ", ".join(
+        "current_user" if role == OWNER else identifier(role) for role in policy.roles
+    )
     statement = (
-        f"create policy {identifier(policy.name)} on {identifier(SCHEMA)}.{identifier(table)}\n"
+        f"create policy {identifier(policy.name)} on {_qualified(table)}\n"
         f"  for {policy.command} to {roles}"
     )
     statement += f"\n  using ({policy.using})" if policy.using else ""
@@ -83,15 +95,11 @@ def describe_policy(table: str, policy: TablePolicy) -> tuple[SchemaObject, tupl
     return SchemaObject(Key(Kind.POLICY, table, policy.name), facets), (statement,)
 
 
-def revoke_defaults(table: str) -> str:
-    """Take back what a server may grant on every new table, as Supabase does."""
-    roles = ", ".join(identifier(role) for role in CLIENT_ROLES)
-    return f"revoke all on {identifier(SCHEMA)}.{identifier(table)} from public, {roles}"
-
-
 def describe_grant(table: str, privilege: str, role: str) -> tuple[SchemaObject, tuple[str, ...]]:
     """A privilege of `role` on `table`, and the statement that gives it."""
-    statement = (
-        f"grant {privilege} on {identifier(SCHEMA)}.{identifier(table)} to {identifier(role)}"
-    )
+    statement = f"grant {privilege} on {_qualified(table)} to {identifier(role)}"
     return SchemaObject(Key(Kind.GRANT, table, f"{privilege} to {role}"), {}), (statement,)
+
+
+def _qualified(table: str) -> str:
+    return f"{identifier(SCHEMA)}.{identifier(table)}"

@@ -12,6 +12,7 @@ from bulkhead.engine.errors import Conflict
 from bulkhead.engine.extract import ddl
 from bulkhead.engine.extract.introspect import TIMEOUT_S, introspect
 from bulkhead.engine.extract.model import Catalogue, Extracted, Key, Kind, SchemaObject
+from bulkhead.engine.extract.names import sendable
 
 _WITH_TABLE = frozenset({Kind.COLUMN, Kind.PRIMARY_KEY, Kind.CHECK})
 _ORDER = (
@@ -148,7 +149,8 @@ async def create_missing(
         if each.needs_empty_table:
             await _verify_empty(connection, each.object.key, timeout_s=timeout_s)
         for statement in each.statements:
-            await connection.execute(statement, (), timeout_s=timeout_s)
+            text = sendable(statement, required.dialect)
+            await connection.execute(text, (), timeout_s=timeout_s)
     return difference
 
 
@@ -187,6 +189,7 @@ def _find_extra(required: Catalogue, existing: Catalogue) -> list[Key]:
 
 async def _verify_empty(connection: ServerConnection, key: Key, *, timeout_s: float) -> None:
     table = ddl.qualified(key.table, connection.dialect)
-    rows = await connection.fetch(f"select 1 as one from {table} limit 1", (), timeout_s=timeout_s)
+    query = sendable(f"select 1 as one from {table} limit 1", connection.dialect)
+    rows = await connection.fetch(query, (), timeout_s=timeout_s)
     if rows:
         raise RowsWithoutValue(table=key.table, column=key.name)

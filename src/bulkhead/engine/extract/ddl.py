@@ -1,7 +1,7 @@
 """Statements that make tables and what belongs to them, in the SQL of one dialect."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bulkhead.engine.drivers.protocol import Dialect
 from bulkhead.engine.extract.access import SCHEMA
@@ -114,6 +114,16 @@ def render_comments(table: DeclaredTable) -> Iterator[str]:
         if column.comment:
             text = quote_text(column.comment, dialect)
             yield f"comment on column {name}.{quote(column.name, dialect)} is {text}"
+
+
+def render_drops(table: DeclaredTable, later: Sequence[str], dialect: Dialect) -> Iterator[str]:
+    """What undoes references to tables that are made `later`; DROP TABLE last."""
+    what = "foreign key" if dialect is Dialect.MYSQL else "constraint"
+    name = qualified(table.name, dialect)
+    for key in table.foreign_keys:
+        if key.target in later:
+            yield f"alter table {name} drop {what} {quote(key.name, dialect)}"
+    yield f"drop table {name}"
 
 
 def _collation(column: DeclaredColumn, dialect: Dialect) -> list[str]:

@@ -56,9 +56,13 @@ def extract(
     options = options or ExtractOptions()
     tables = [read_table(table, dialect) for table in metadata.sorted_tables]
     _check(tables, dialect)
+    names = [table.name for table in tables]
     described = {table.name: list(_describe(table, dialect, options)) for table in tables}
     return Extracted(
-        tables=tuple(_extract_table(table, described[table.name], dialect) for table in tables),
+        tables=tuple(
+            _extract_table(table, described[table.name], dialect, names[position + 1 :])
+            for position, table in enumerate(tables)
+        ),
         catalogue=Catalogue.of(
             dialect, [each for parts in described.values() for each, _ in parts]
         ),
@@ -69,7 +73,7 @@ def extract(
 
 
 def _extract_table(
-    table: DeclaredTable, described: list[Described], dialect: Dialect
+    table: DeclaredTable, described: list[Described], dialect: Dialect, later: list[str]
 ) -> ExtractedTable:
     within = frozenset(index.name for index in table.indexes if index.constraint)
 
@@ -82,14 +86,16 @@ def _extract_table(
             for statement in additions
         )
 
-    is_postgresql = dialect is Dialect.POSTGRESQL
+    row_security = statements(Kind.ROW_SECURITY)
     return ExtractedTable(
         name=table.name,
         create=ddl.render_table(table, dialect),
         indexes=statements(Kind.INDEX),
         foreign_keys=statements(Kind.FOREIGN_KEY),
-        access=statements(Kind.ROW_SECURITY, Kind.POLICY, Kind.GRANT),
-        comments=tuple(ddl.render_comments(table)) if is_postgresql else (),
+        row_security=row_security[:1],
+        access=(*row_security[1:], *statements(Kind.POLICY, Kind.GRANT)),
+        comments=tuple(ddl.render_comments(table)) if dialect is Dialect.POSTGRESQL else (),
+        drops=tuple(ddl.render_drops(table, later, dialect)),
         unique_constraints=within,
     )
 
@@ -169,12 +175,13 @@ def _describe_index(table: str, index: DeclaredIndex, dialect: Dialect) -> Descr
 
 def _describe_access(table: DeclaredTable, options: ExtractOptions) -> Iterator[Described]:
     declared = access.TableAccess.of(table.info)
-    row_security, statements = access.describe_row_security(table.name, forced=options.client_roles)
+    statements: tuple[str, ...] = (access.enable_row_security(table.name),)
     if options.client_roles:
-        statements = (*statements, access.revoke_defaults(table.name))
-    yield row_security, statements
+        statements += access.force_row_security(table.name)
+    facets = {"enabled": "yes", "forced": "yes" if options.client_roles else "no"}
+    yield SchemaObject(Key(Kind.ROW_SECURITY, table.name, ""), facets), statements
     if options.client_roles:
-        for policy in declared.policies:
+        for policy in (access.OWNER_POLICY, *declared.policies):
             yield access.describe_policy(table.name, policy)
         for role, privileges in sorted((declared.grants or {}).items()):
             for privilege in sorted(privileges):

@@ -104,9 +104,13 @@ class ExtractedTable:
     create: str
     indexes: tuple[str, ...]
     foreign_keys: tuple[str, ...]
+    row_security: tuple[str, ...]
+    """Closes the table for everybody but its owner, where the dialect can."""
     access: tuple[str, ...]
-    """Row level security, policies, grants; nothing where the dialect has none of it."""
+    """Opens it by policies and grants, where the roles of clients are there."""
     comments: tuple[str, ...]
+    drops: tuple[str, ...]
+    """What takes the table back; before the table, its references to tables that come later."""
     unique_constraints: frozenset[str]
     """The indexes that are made with the table."""
 
@@ -137,9 +141,15 @@ class Extracted:
         return next(table for table in self.tables if table.name == name)
 
     @property
+    def drops(self) -> tuple[str, ...]:
+        """What takes everything back."""
+        references = [statement for table in self.tables for statement in table.drops[:-1]]
+        return (*references, *(table.drops[-1] for table in reversed(self.tables)))
+
+    @property
     def statements(self) -> tuple[str, ...]:
         """Everything, in an order that works in an empty database."""
-        parts = ("create", "indexes", "foreign_keys", "access", "comments")
+        parts = ("create", "indexes", "foreign_keys", "row_security", "access", "comments")
         return tuple(
             statement
             for part in parts

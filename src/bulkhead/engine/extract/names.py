@@ -38,6 +38,11 @@ def quote_text(text: str, dialect: Dialect) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def sendable(statement: str, dialect: Dialect) -> str:
+    """A whole statement as a `ServerConnection` takes it: a per cent begins a placeholder there."""
+    return statement.replace("%", "%%") if dialect is Dialect.MYSQL else statement
+
+
 def in_brackets(names: Iterable[str]) -> str:
     """Names as they are compared, in one way for both dialects."""
     return ", ".join("[" + name.replace("]", "]]") + "]" for name in names)

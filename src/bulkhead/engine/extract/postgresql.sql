@@ -128,7 +128,7 @@ where not x.indisprimary
 order by c.relname, i.relname, k.position
 
 -- name: policies
--- Policies with all their parts.
+-- Policies with all their parts; the owner of the table has no name of its own here.
 select
   c.relname::text as table_name,
   p.polname::text as name,
@@ -138,7 +138,12 @@ select
     else 'all'
   end as command,
   array(
-    select case r when 0 then 'public' else pg_get_userbyid(r)::text end from unnest(p.polroles) r
+    select case r
+      when 0 then 'public'
+      when c.relowner then '{owner}'
+      else pg_get_userbyid(r)::text
+    end
+    from unnest(p.polroles) r
   ) as roles,
   pg_get_expr(p.polqual, p.polrelid) as using,
   pg_get_expr(p.polwithcheck, p.polrelid) as "check"

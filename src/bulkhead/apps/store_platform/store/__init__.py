@@ -1,0 +1,1 @@
+"""A store's database: what it sells, to whom, and what it shows."""
