@@ -51,9 +51,9 @@ def trace_views(rows: Iterable[Mapping[str, Any]], schemas: Collection[str]) -> 
             name = Name(row["schema"], row["name"])
             view = views.setdefault(row["view"], View(row["view"], name))
             starts.append((view, row["column"], column))
-    for view, name, column in starts:
+    for view, shown_as, column in starts:
         for origin in _below(column, origins):
-            view.columns.setdefault(origin, []).append(name)
+            view.columns.setdefault(origin, []).append(shown_as)
     below: dict[int, list[View]] = {}
     for view in views.values():
         for relation in dict.fromkeys(relation for relation, _ in view.columns):

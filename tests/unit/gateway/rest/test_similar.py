@@ -142,7 +142,7 @@ def functions() -> Schema:
         ("testt", ("val",), "test"),
         ("other", (), None),
         ("noclosealternative", (), None),
-        ("test", ("vall", "pqaram", "nam"), "test(name, param, val)"),
+        ("test", ("vall", "pqaram", "naem"), "test(name, param, val)"),
         ("test", ("val", "param"), "test(name, param, val)"),
         ("test", ("id", "attrs"), "test(attr, id)"),
         ("test", ("id",), "test(attr, id)"),
