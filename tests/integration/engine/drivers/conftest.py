@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from mariadb_server import MariadbServer
+from tests.integration.engine.drivers.mysql_subject import MysqlSubject
 from tests.integration.engine.drivers.subject import Subject
 from tests.integration.engine.drivers.tls_server import TlsServer, find_programs, run_tls_server
 
 from bulkhead.engine.drivers.embedded import EmbeddedDriver
 from bulkhead.engine.drivers.endpoint import Endpoint, Tls, open_connection
+from bulkhead.engine.drivers.mysql import MysqlDriver
 from bulkhead.engine.drivers.postgres import PostgresDriver
 from bulkhead.engine.drivers.protocol import DatabaseSpec
 
@@ -79,11 +82,48 @@ def encrypted(tls_server: TlsServer) -> Subject:
     return Subject(driver, endpoint, encrypted=True)
 
 
-@pytest.fixture(scope="session", params=["embedded", "superuser", "limited", "encrypted"])
-def subject(request: pytest.FixtureRequest) -> Subject:
-    """Every kind of server in turn."""
-    if request.param in {"limited", "encrypted"}:
-        found: Subject = request.getfixturevalue(request.param)
+POSTGRESQL = frozenset({"postgresql", "roles", "policies", "extensions", "templates"})
+KINDS = {
+    "embedded": POSTGRESQL,
+    "superuser": POSTGRESQL,
+    "limited": POSTGRESQL,
+    "encrypted": POSTGRESQL,
+    "mariadb": frozenset({"mysql"}),
+}
+"""Kinds of servers, and what of the contract is not asked of all of them."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test every kind of server in turn that can do what the test needs."""
+    if "subject" not in metafunc.fixturenames:
+        return
+    needed = {name for mark in metafunc.definition.iter_markers("needs") for name in mark.args}
+    kinds = [kind for kind, abilities in KINDS.items() if needed <= abilities]
+    metafunc.parametrize("subject", kinds, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def mysql(mariadb: MariadbServer) -> MysqlSubject:
+    """MariaDB, reached by TLS as over a network."""
+    endpoint = Endpoint(
+        "localhost",
+        mariadb.port,
+        "root",
+        mariadb.password,
+        "",
+        tls=Tls.VERIFY_FULL,
+        ca_file=mariadb.ca_file,
+    )
+    return MysqlSubject(MysqlDriver(endpoint, secrets.token_bytes(32)), encrypted=True)
+
+
+@pytest.fixture(scope="session")
+def subject(request: pytest.FixtureRequest) -> Subject | MysqlSubject:
+    """The kind of server that the test is run on."""
+    found: Subject | MysqlSubject
+    if request.param in {"limited", "encrypted", "mariadb"}:
+        name = "mysql" if request.param == "mariadb" else request.param
+        found = request.getfixturevalue(name)
         return found
     embedded: EmbeddedDriver = request.getfixturevalue("embedded")
     superuser = embedded._driver.endpoint
@@ -97,7 +137,7 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 
 
 @pytest.fixture(scope="session")
-async def spec(subject: Subject) -> AsyncIterator[DatabaseSpec]:
+async def spec(subject: Subject | MysqlSubject) -> AsyncIterator[DatabaseSpec]:
     """A database that the tests of one server share and leave as it is."""
     async with subject.database() as spec:
         yield spec

@@ -6,7 +6,10 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
+import asyncpg
+
 from bulkhead.engine.drivers.endpoint import Endpoint, open_connection
+from bulkhead.engine.drivers.postgres import PostgresDriver
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Driver, Login
 
 _numbers = count(1)
@@ -55,6 +58,59 @@ class Subject:
         async with self.opened(spec, Login.ADMIN) as admin, admin.transaction():
             await admin.execute(f'set local role "{spec.owner}"')
             await admin.execute(sql)
+
+    async def where(self, connection: Any) -> tuple[str, str]:
+        """Database and login of a connection."""
+        row = await connection.fetchrow("select current_database() as name, session_user as login")
+        return row["name"], row["login"]
+
+    async def leave_half_made(self, spec: DatabaseSpec) -> None:
+        """Put the database into the state of one whose making was broken off."""
+        async with self.look() as admin:
+            await admin.execute(f'drop database "{spec.name}" with (force)')
+            await admin.execute(f'create database "{spec.name}" owner "{spec.owner}"')
+
+    @asynccontextmanager
+    async def foreign_database(self, name: str) -> AsyncIterator[None]:
+        """A database that somebody else made, which must be as it was afterwards."""
+        async with self.look() as admin:
+            await admin.execute(f'create database "{name}"')
+            yield
+            acl = await admin.fetchval("select datacl from pg_database where datname = $1", name)
+            assert acl is None
+            await admin.execute(f'drop database "{name}"')
+
+    @asynccontextmanager
+    async def foreign_login(self, spec: DatabaseSpec, login: Login) -> AsyncIterator[None]:
+        """A login that somebody else made, which must be as it was afterwards."""
+        name = spec.login(login)
+        async with self.look() as admin:
+            await admin.execute(f'create role "{name}" login')
+            yield
+            row = await admin.fetchrow("select rolconfig from pg_roles where rolname = $1", name)
+            assert row["rolconfig"] is None
+            await admin.execute(f'drop role "{name}"')
+
+    async def limit_connections(self, spec: DatabaseSpec, login: Login, limit: int) -> None:
+        """Let the server allow a login no more than `limit` connections."""
+        async with self.look() as admin:
+            await admin.execute(f'alter role "{spec.login(login)}" connection limit {limit}')
+
+    def with_secret(self, secret: bytes) -> Driver:
+        """Another installation's driver of the same server."""
+        return PostgresDriver(self.superuser, secret)
+
+    async def dial(self, url: str) -> Any:
+        """Connect as other programs do."""
+        return await asyncpg.connect(url)
+
+    async def stored_password(self, spec: DatabaseSpec, login: Login) -> str:
+        """What the server keeps of a password."""
+        async with self.look() as admin:
+            stored: str = await admin.fetchval(
+                "select rolpassword from pg_authid where rolname = $1", spec.login(login)
+            )
+        return stored
 
     async def catalogue(self, spec: DatabaseSpec) -> list[Any]:
         """Row versions of everything that ensure_database makes outside of the database."""
