@@ -6,10 +6,16 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
+from bulkhead.engine.drivers.errors import ServerUnreachable, StatementTimeout, is_connection_loss
+from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.fleet.budget import Lease
 from bulkhead.engine.fleet.connection import TenantConnection, TransactionBlock
 from bulkhead.engine.fleet.model import TenantId, TenantState
 from bulkhead.engine.fleet.pools import TenantPool
+
+BEGINS_MAX = 3
+HOPELESS = (StatementTimeout, ServerUnreachable)
+"""Losses of a connection after which another one fares no better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +81,17 @@ class TenantTransaction:
         self._read_only = read_only
 
     async def __aenter__(self) -> TenantConnection:
-        """Lease a connection and begin."""
-        self._connection = await self._block.__aenter__()
-        self._transaction: TransactionBlock = self._connection.transaction(
-            read_only=self._read_only
-        )
-        try:
-            return await self._transaction.__aenter__()
-        except BaseException as error:
-            await self._block.__aexit__(type(error), error, None)
-            raise
+        """Lease a connection and begin; begins on another one where the first has died.
+
+        Nothing of the caller's has been sent until then.
+        """
+        for _ in range(BEGINS_MAX - 1):
+            try:
+                return await self._begin()
+            except BulkheadError as error:
+                if not is_connection_loss(error) or isinstance(error, HOPELESS):
+                    raise
+        return await self._begin()
 
     async def __aexit__(
         self,
@@ -101,3 +108,14 @@ class TenantTransaction:
             raise
         finally:
             await self._block.__aexit__(type(ended) if ended else None, ended, None)
+
+    async def _begin(self) -> TenantConnection:
+        self._connection = await self._block.__aenter__()
+        self._transaction: TransactionBlock = self._connection.transaction(
+            read_only=self._read_only
+        )
+        try:
+            return await self._transaction.__aenter__()
+        except BaseException as error:
+            await self._block.__aexit__(type(error), error, None)
+            raise

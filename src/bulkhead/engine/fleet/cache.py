@@ -59,6 +59,12 @@ class Entry:
         """Whether this process has been connected to the tenant's database, here or before."""
         return self.had_connected or (self.pool is not None and self.pool.has_connected)
 
+    def forget_success(self) -> None:
+        """Take it that the tenant's database cannot be reached any more."""
+        self.had_connected = False
+        if self.pool is not None:
+            self.pool.has_connected = False
+
 
 @dataclass(slots=True, eq=False)
 class _Load:

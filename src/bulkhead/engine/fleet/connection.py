@@ -22,7 +22,7 @@ from sqlalchemy.sql.ddl import ExecutableDDLElement
 from bulkhead.engine.connections.transaction import TransactionFailed, may_last
 from bulkhead.engine.drivers.errors import CommitUnknown, StatementTimeout, is_connection_loss
 from bulkhead.engine.drivers.protocol import Dialect, ServerConnection
-from bulkhead.engine.errors import Invalid
+from bulkhead.engine.errors import BulkheadError, Invalid
 from bulkhead.engine.fleet.model import TenantId
 from bulkhead.engine.fleet.statement import Ready, Row, compiler_for
 
@@ -63,7 +63,7 @@ class TenantConnection:
         self._in_transaction = False
         self.tenant = tenant
         self.timeout_s = timeout_s
-        self.failure: BaseException | None = None
+        self.failure: BulkheadError | None = None
         """The first error that says that the connection or its server is not well."""
         self.spent = False
         """Whether the session may have been changed for good, so that nobody may have it next."""
@@ -167,7 +167,7 @@ class TenantConnection:
 
     def _fail(self, error: BaseException) -> None:
         self._failed = True
-        if self.failure is None and is_trouble(error):
+        if self.failure is None and isinstance(error, BulkheadError) and is_trouble(error):
             self.failure = error
 
 
@@ -273,7 +273,7 @@ class Savepoint:
         connection._failed = False
 
 
-def is_trouble(error: BaseException) -> bool:
+def is_trouble(error: BulkheadError) -> bool:
     """Whether an error says that a tenant's server is away, hangs, or is much too slow."""
     return isinstance(error, StatementTimeout) or is_connection_loss(error)
 

@@ -34,9 +34,9 @@ from bulkhead.engine.fleet.model import (
     TenantPlace,
     TenantRow,
 )
-from bulkhead.engine.fleet.pools import TenantDatabase
 from bulkhead.engine.fleet.registry import get_server
 from bulkhead.engine.fleet.seals import Seals
+from bulkhead.engine.fleet.tenant_database import TenantDatabase
 
 OUTSIDE_CONNECTIONS_MAX = 8
 """To one host and port that is not managed here, over all tenants that name it."""

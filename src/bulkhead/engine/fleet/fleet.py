@@ -14,7 +14,7 @@ from typing import Any
 
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import SERVICE
-from bulkhead.engine.drivers.errors import is_connection_loss
+from bulkhead.engine.drivers.errors import LoginRefused, is_connection_loss
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.fleet.block import ConnectionBlock, TenantTransaction, Use
 from bulkhead.engine.fleet.budget import Lease, ServerBudget
@@ -210,7 +210,10 @@ class Fleet:
         except BulkheadError:
             raise error from None
         if entry.row.place == place:
-            if monotonic_s() > deadline_s or not entry.worked_before:
+            if not isinstance(error, LoginRefused) or not entry.worked_before:
+                raise error
+            if monotonic_s() > deadline_s:
+                entry.forget_success()  # The next one is refused at once.
                 raise error
             await asyncio.sleep(RETRY_S)
         return entry
@@ -240,8 +243,10 @@ class Fleet:
         if entry.row.place != row.place or self.cache.peek(row.id) is not entry:
             raise PoolRetired(tenant=row.id)
         budget = self._budget(opened.database.server, opened.connections_max)
-        entry.pool = TenantPool(row.id, opened.database, budget, self.limits.pool)
-        return entry.pool
+        pool = TenantPool(row.id, opened.database, budget, self.limits.pool)
+        pool.has_connected = entry.had_connected
+        entry.pool = pool
+        return pool
 
     def _budget(self, server: str, limit: int) -> ServerBudget:
         budget = self._budgets.get(server)

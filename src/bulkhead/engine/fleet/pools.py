@@ -11,7 +11,6 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.breaker import Breaker, DatabaseUnavailable
@@ -24,12 +23,12 @@ from bulkhead.engine.drivers.errors import (
     TlsRequired,
 )
 from bulkhead.engine.drivers.identity import IdentityMismatch
-from bulkhead.engine.drivers.protocol import Dialect, ServerConnection
+from bulkhead.engine.drivers.protocol import ServerConnection
 from bulkhead.engine.errors import BulkheadError, Unavailable
 from bulkhead.engine.fleet.budget import SLOW_S, Lease, ServerBudget
 from bulkhead.engine.fleet.model import TenantId
+from bulkhead.engine.fleet.tenant_database import TenantDatabase
 
-AGE_S_MAX = 3600.0
 REFUSALS = (LoginRefused, DatabaseMissing, TlsRequired, IdentityMismatch)
 """Errors that say more than that a database is away."""
 WAITING_MAX = 64
@@ -42,24 +41,6 @@ class PoolRetired(Unavailable):
     code = "pool_retired"
 
 
-class TenantDatabase(Protocol):
-    """A tenant's database at its place: all that a pool needs to know of it."""
-
-    @property
-    def server(self) -> str:
-        """A stable name of the server; databases of one name share a budget."""
-
-    @property
-    def dialect(self) -> Dialect:
-        """Which SQL the server speaks."""
-
-    async def connect(self, *, timeout_s: float) -> ServerConnection:
-        """Open a connection with the tenant's rights.
-
-        Raises ServerUnreachable, LoginRefused, DatabaseMissing, TlsRequired, TooManyConnections.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
     """What one tenant may have of a server."""
@@ -67,6 +48,8 @@ class PoolLimits:
     size_max: int = 4
     acquire_timeout_s: float = 5.0
     connect_timeout_s: float = 5.0
+    age_s_max: float = 3600.0
+    """After that a connection is replaced."""
     identity_every_s: float = 1.0
     """A connection is checked to be the tenant's own when it is opened, and whenever it is handed
     out after the last check has become older than this; 0 checks each time."""
@@ -89,6 +72,7 @@ class TenantPool:
     """Connections that are open or being opened."""
     stats: PoolStats = field(default_factory=PoolStats)
     has_connected: bool = False
+    """Whether the tenant's database has been reached, here or at the place before."""
     _idle: list[Lease] = field(default_factory=list)
     _out: OrderedDict[int, Lease] = field(default_factory=OrderedDict)
     """In use, the oldest first."""
@@ -144,12 +128,15 @@ class TenantPool:
         self._take_back(lease, usable=usable)
         self._note_drained()
 
-    def failed(self, error: BaseException) -> None:
+    def failed(self, error: BulkheadError) -> None:
         """Note that the tenant's server does not answer, or refuses; then nobody waits for it."""
+        if isinstance(error, LoginRefused) and self.has_connected:
+            self.breaker.abandoned()
+            return  # The password is being changed, which is over in a moment.
         self.breaker.failed()
         self._refusal = error if isinstance(error, REFUSALS) else None
         if self.breaker.is_open:
-            self._dismiss(lambda: DatabaseUnavailable(database=self.tenant))
+            self._dismiss(self._unavailable)
 
     def retire(self) -> None:
         """Give out nothing more; what is in use is closed when it comes back."""
@@ -201,9 +188,13 @@ class TenantPool:
         try:
             self.breaker.check()
         except DatabaseUnavailable:
-            if self._refusal is not None:
-                raise type(self._refusal)(**self._refusal.details) from None
-            raise
+            raise self._unavailable() from None
+
+    def _unavailable(self) -> BulkheadError:
+        """Why the breaker is open."""
+        if self._refusal is not None:
+            return type(self._refusal)(**self._refusal.details)
+        return DatabaseUnavailable(database=self.tenant)
 
     async def _acquire_slowly(self) -> Lease:
         started_s = monotonic_s()
@@ -342,7 +333,7 @@ class TenantPool:
             not usable
             or self._retired
             or lease.connection.is_closed()
-            or now_s - lease.opened_at_s > AGE_S_MAX
+            or now_s - lease.opened_at_s > self.limits.age_s_max
             or self._should_yield(now_s)
         ):
             self._close(lease)

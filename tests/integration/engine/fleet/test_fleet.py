@@ -156,7 +156,7 @@ async def test_hundreds_of_tenants_share_a_few_connections_and_never_meet(
 
         async def ask(_: int) -> None:
             nonlocal most
-            for _ in range(12):
+            for _ in range(6):
                 tenant = chooser.choice(made.tenants)
                 owner = new_id()
                 async with made.fleet.transaction(tenant) as tx:
