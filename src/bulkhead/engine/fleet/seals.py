@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from bulkhead.engine.errors import ConfigurationInvalid
 from bulkhead.engine.fleet.model import ConnectionConfig, TenantId
@@ -11,6 +12,7 @@ from bulkhead.engine.sealing import SealContext, Sealer
 
 TENANTS: Final = "bulkhead.fleet_tenants"
 SERVERS: Final = "bulkhead.fleet_servers"
+JOBS: Final = "bulkhead.provisioning_jobs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,15 @@ class Seals:
         opened = await self._sealer.open(sealed, self._of_server(server))
         return ConnectionConfig.from_bytes(opened)
 
+    async def seal_job(self, tenant: TenantId, job: UUID, config: ConnectionConfig) -> bytes:
+        """Seal how the database is reached that a job connects to."""
+        return await self._sealer.seal(config.to_bytes(), self._of_job(tenant, job))
+
+    async def open_job(self, tenant: TenantId, job: UUID, sealed: bytes) -> ConnectionConfig:
+        """How the database is reached that a job connects to; raises SealBroken."""
+        opened = await self._sealer.open(sealed, self._of_job(tenant, job))
+        return ConnectionConfig.from_bytes(opened)
+
     @property
     def _sealer(self) -> Sealer:
         if self.sealer is None:
@@ -56,3 +67,6 @@ class Seals:
         return SealContext(
             self.database, SERVERS, "sealed_endpoint", key=server, tenant=f"server:{server}"
         )
+
+    def _of_job(self, tenant: TenantId, job: UUID) -> SealContext:
+        return SealContext(self.database, JOBS, "sealed_config", key=str(job), tenant=str(tenant))

@@ -83,6 +83,7 @@ create table bulkhead.fleet_spares (
   server text not null references bulkhead.fleet_servers (name),
   fleet text not null check (fleet <> ''),
   purpose text not null check (purpose in ('template', 'warm')),
+  version integer not null,
   fingerprint text not null,
   state text not null default 'making' check (state in ('making', 'ready', 'dropping')),
   leased_until timestamptz not null,
@@ -92,7 +93,9 @@ comment on table bulkhead.fleet_spares is
   'A database that no tenant has: a template to clone, or one that is kept ready. Written before it is made.';
 comment on column bulkhead.fleet_spares.fingerprint is
   'Of the schema it was made with; one of another schema is given to nobody.';
-create unique index fleet_spares_template on bulkhead.fleet_spares (server, fleet)
+comment on column bulkhead.fleet_spares.version is
+  'Of that schema; those of older versions are dropped.';
+create unique index fleet_spares_template on bulkhead.fleet_spares (server, fleet, fingerprint)
   where purpose = 'template' and state = 'ready';
 create index fleet_spares_warm on bulkhead.fleet_spares (server, fleet, fingerprint)
   where purpose = 'warm' and state = 'ready';

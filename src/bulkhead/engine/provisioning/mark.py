@@ -1,0 +1,161 @@
+"""The mark in a database that says for whom it is made and by which job, and what the job made.
+
+The table `_provisioning` is the first thing that a job makes and the last that it takes back. A job
+goes on only with a database that its own tenant's jobs have marked, or that nobody has. The row of
+the mark carries the fence of the worker that came last, so that one that slept through its lease
+does nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+
+from bulkhead.engine.drivers.errors import UniqueViolated
+from bulkhead.engine.drivers.protocol import Dialect
+from bulkhead.engine.errors import Conflict
+from bulkhead.engine.fleet.connection import TenantConnection
+from bulkhead.engine.fleet.model import TenantId
+from bulkhead.engine.provisioning.job import JobId, JobLost, ProvisioningJob
+
+NAME: Final = "_provisioning"
+ITSELF: Final = ""
+SEEDED: Final = "seed"
+
+_MAKE_POSTGRESQL: Final = """
+create table if not exists public._provisioning (
+  part text primary key,
+  tenant_id uuid not null,
+  job_id uuid not null,
+  fence integer not null
+)
+"""
+_MAKE_MYSQL: Final = """
+create table if not exists `_provisioning` (
+  part varchar(255) character set utf8mb4 collate utf8mb4_bin not null primary key,
+  tenant_id char(32) character set ascii not null,
+  job_id char(32) character set ascii not null,
+  fence int not null
+) engine=InnoDB row_format=dynamic
+"""
+MAKE: Final = {
+    Dialect.POSTGRESQL: (
+        _MAKE_POSTGRESQL,
+        "alter table public._provisioning enable row level security",
+    ),
+    Dialect.MYSQL: (_MAKE_MYSQL,),
+}
+DROP: Final = {
+    Dialect.POSTGRESQL: "drop table if exists public._provisioning",
+    Dialect.MYSQL: "drop table if exists `_provisioning`",
+}
+FIND: Final = {
+    Dialect.POSTGRESQL: "select to_regclass('public._provisioning') is not null as found",
+    Dialect.MYSQL: (
+        "select count(*) > 0 as found from information_schema.tables"
+        " where table_schema = database() and table_name = '_provisioning'"
+    ),
+}
+SCOPE: Final = "set local search_path to public, pg_temp"
+
+_MARK = sa.table(
+    NAME,
+    sa.column("part", sa.String),
+    sa.column("tenant_id", sa.Uuid),
+    sa.column("job_id", sa.Uuid),
+    sa.column("fence", sa.Integer),
+)
+_ITSELF = _MARK.c.part == ITSELF
+
+
+class DatabaseOfAnother(Conflict):
+    """The database '{database}' belongs to another tenant."""
+
+    code = "database_of_another"
+    hint = "Name another database. Nothing in this one was changed."
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Whose the database is, and who has worked on it last."""
+
+    tenant: TenantId
+    job: JobId
+    fence: int
+
+
+async def find_mark(connection: TenantConnection, *, lock: bool = False) -> Mark | None:
+    """The mark of the database at hand; None when nobody has marked it."""
+    if not await connection.fetch_value(FIND[connection.dialect]):
+        return None
+    statement = sa.select(_MARK.c.tenant_id, _MARK.c.job_id, _MARK.c.fence).where(_ITSELF)
+    row = await connection.fetch_one(statement.with_for_update() if lock else statement)
+    if row is None:
+        return None
+    return Mark(TenantId(row["tenant_id"]), JobId(row["job_id"]), row["fence"])
+
+
+async def take_mark(connection: TenantConnection, job: ProvisioningJob, database: str) -> None:
+    """Mark the database for the job, within a transaction that has the table already.
+
+    Raises DatabaseOfAnother, and JobLost when a later worker of the job was here.
+    """
+    mark = await find_mark(connection, lock=True)
+    if mark is None:
+        values = {"part": ITSELF, "tenant_id": job.tenant, "job_id": job.id, "fence": job.fence}
+        try:
+            await connection.execute(_MARK.insert().values(values))
+        except UniqueViolated as error:
+            raise DatabaseOfAnother(database=database) from error
+        return
+    if mark.tenant != job.tenant:
+        raise DatabaseOfAnother(database=database)
+    if mark.job == job.id and mark.fence > job.fence:
+        raise JobLost(job=job.id)
+    if (mark.job, mark.fence) != (job.id, job.fence):
+        values = {"job_id": job.id, "fence": job.fence}
+        await connection.execute(_MARK.update().where(_ITSELF).values(values))
+
+
+async def verify_mark(connection: TenantConnection, job: ProvisioningJob) -> None:
+    """Pass while the mark is this worker's; locks it for the transaction. Raises JobLost."""
+    mark = await find_mark(connection, lock=True)
+    if mark is None or (mark.tenant, mark.job, mark.fence) != (job.tenant, job.id, job.fence):
+        raise JobLost(job=job.id)
+
+
+async def note_parts(
+    connection: TenantConnection, job: ProvisioningJob, parts: Sequence[str]
+) -> None:
+    """Note that the job makes these, also those that an earlier job has noted."""
+    known = await _list_makers(connection)
+    rows = [
+        {"part": part, "tenant_id": job.tenant, "job_id": job.id, "fence": job.fence}
+        for part in parts
+        if part not in known
+    ]
+    await connection.execute_many(_MARK.insert(), rows)
+    again = [part for part in parts if known.get(part, job.id) != job.id]
+    if again:
+        chosen = _MARK.c.part.in_(again)
+        await connection.execute(_MARK.update().where(chosen).values(job_id=job.id))
+
+
+async def adopt_parts(connection: TenantConnection, job: ProvisioningJob, ended: JobId) -> None:
+    """Take over what a job has noted that failed and could not take it back."""
+    others = sa.and_(_MARK.c.job_id == ended, sa.not_(_ITSELF))
+    await connection.execute(_MARK.update().where(others).values(job_id=job.id))
+
+
+async def list_parts(connection: TenantConnection, job: ProvisioningJob) -> frozenset[str]:
+    """What the job has noted as made by it; what earlier ones of the tenant made has its rows."""
+    known = await _list_makers(connection)
+    return frozenset(part for part, maker in known.items() if maker == job.id)
+
+
+async def _list_makers(connection: TenantConnection) -> dict[str, JobId]:
+    statement = sa.select(_MARK.c.part, _MARK.c.job_id).where(sa.not_(_ITSELF))
+    return {row["part"]: JobId(row["job_id"]) for row in await connection.fetch(statement)}

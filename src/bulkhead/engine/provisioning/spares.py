@@ -1,0 +1,204 @@
+"""Databases that no tenant has yet: a template for each schema, and some that are kept ready.
+
+Each has a row in the registry before it is made, so that one that was left half-made is found and
+dropped. A template is sealed once it is complete and never changed: another schema has another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from bulkhead.engine import failpoints
+from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.connections.queries import load_queries
+from bulkhead.engine.connections.transaction import Transaction
+from bulkhead.engine.drivers.errors import DatabaseForeign, UniqueViolated
+from bulkhead.engine.drivers.protocol import DatabaseSpec, Dialect, Driver
+from bulkhead.engine.errors import BulkheadError
+from bulkhead.engine.fleet.databases import Databases
+from bulkhead.engine.fleet.model import ServerKind, ServerRow, TenantId
+from bulkhead.engine.fleet.registry import list_servers
+from bulkhead.engine.ids import new_id
+from bulkhead.engine.provisioning.schema import FleetSchema, MigrationCall
+from bulkhead.engine.provisioning.tables import make_all
+from bulkhead.engine.provisioning.target import managed_target
+
+QUERIES = load_queries(__package__, "spares.sql")
+LEASE_S = 300.0
+DROPS_MAX = 20
+NAME_CHARACTERS = 7
+NOBODY: Final = TenantId(UUID(int=0))
+
+NOTED: Final = failpoints.register("provisioning.spares:noted")
+MADE: Final = failpoints.register("provisioning.spares:made")
+FILLED: Final = failpoints.register("provisioning.spares:filled")
+SEALED: Final = failpoints.register("provisioning.spares:sealed")
+DROPPED: Final = failpoints.register("provisioning.spares:dropped")
+
+log = logging.getLogger(__name__)
+
+
+def physical_name(fleet: str, identifier: UUID) -> str:
+    """A name that nobody else has, short enough for the logins of MySQL."""
+    return f"{fleet[:NAME_CHARACTERS].rstrip('_')}_{identifier.hex[-16:]}"
+
+
+def spec_of_tenant(
+    schema: FleetSchema, dialect: Dialect, name: str, template: str | None = None
+) -> DatabaseSpec:
+    """A database of the fleet with logins of its own; its objects belong to the fleet's owner."""
+    prefix = schema.fleet if dialect is Dialect.POSTGRESQL else None
+    return DatabaseSpec(name, template=template, role_prefix=prefix, login_prefix=name)
+
+
+@dataclass(slots=True, eq=False)
+class Spares:
+    """The spares of one fleet."""
+
+    databases: Databases
+    schema: FleetSchema
+    warm: int = 0
+    """How many databases are kept ready on each server."""
+    lease_s: float = LEASE_S
+    _building: defaultdict[str, asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock)
+    )
+
+    async def claim_warm(self, tx: Transaction, server: ServerRow) -> str | None:
+        """Take a ready database out of the pool; it is the transaction's if that commits."""
+        found: str | None = await tx.fetchval(
+            QUERIES.claim_warm, server.name, self.schema.fleet, self._fingerprint(server)
+        )
+        return found
+
+    async def template(self, server: ServerRow) -> str | None:
+        """The template on a server, made when there is none; None where nothing can be cloned."""
+        if server.kind is not ServerKind.POSTGRESQL:
+            return None
+        async with self._building[server.name]:
+            return await self._find_template(server) or await self._make(server, "template")
+
+    async def refill(self) -> int:
+        """Make what the pools lack, one after another, and return how many that was."""
+        made = 0
+        for server in await self._servers():
+            while server.draining_at is None and await self._make(server, "warm") is not None:
+                made += 1
+        return made
+
+    async def sweep(self) -> int:
+        """Drop what was left half-made, or is of an older schema; return how many that was."""
+        kinds = (Dialect.POSTGRESQL, Dialect.MYSQL)
+        fingerprints = [self.schema.fingerprint(dialect) for dialect in kinds]
+        fleet, version = self.schema.fleet, self.schema.version
+        async with self.databases.registry.transaction(SERVICE) as tx:
+            await tx.execute(QUERIES.condemn_spares, fleet, version, fingerprints)
+            rows = await tx.fetch(QUERIES.list_condemned, fleet, DROPS_MAX)
+        dropped = 0
+        for row in rows:
+            try:
+                await self._drop(row["name"], row["server"])
+            except BulkheadError as error:
+                log.warning("spare database %s stays for now: %s", row["name"], error)
+            else:
+                dropped += 1
+        return dropped
+
+    async def _servers(self) -> tuple[ServerRow, ...]:
+        async with self.databases.registry.transaction(SERVICE, read_only=True) as tx:
+            servers = await list_servers(tx)
+        return tuple(server for server in servers if server.kind is not ServerKind.SUPABASE)
+
+    async def _find_template(self, server: ServerRow) -> str | None:
+        async with self.databases.registry.transaction(SERVICE, read_only=True) as tx:
+            found: str | None = await tx.fetchval(
+                QUERIES.find_template, server.name, self.schema.fleet, self._fingerprint(server)
+            )
+        return found
+
+    async def _make(self, server: ServerRow, purpose: str) -> str | None:
+        """Make a spare; None when none is wanted any more."""
+        template = await self.template(server) if purpose == "warm" else None
+        name = physical_name(self.schema.fleet, new_id())
+        if not await self._note(server, purpose, name):
+            return None
+        await failpoints.reach(NOTED)
+        try:
+            driver = await self.databases.driver(server)
+            spec = spec_of_tenant(self.schema, driver.dialect, name, template)
+            await driver.ensure_database(spec)
+            await failpoints.reach(MADE)
+            if template is None:
+                await self._fill(driver, spec)
+            await failpoints.reach(FILLED)
+            if purpose == "template":
+                await driver.seal_template(spec)
+            await failpoints.reach(SEALED)
+            if await self._finish(name):
+                return name
+        except BulkheadError:
+            await self._discard(name, server.name)
+            raise
+        await self._discard(name, server.name)
+        return await self._find_template(server) if purpose == "template" else None
+
+    async def _note(self, server: ServerRow, purpose: str, name: str) -> bool:
+        fleet, fingerprint = self.schema.fleet, self._fingerprint(server)
+        async with self.databases.registry.transaction(SERVICE) as tx:
+            await tx.execute(QUERIES.lock_server, server.name)
+            if purpose == "warm":
+                ready = await tx.fetchval(QUERIES.count_warm, server.name, fleet, fingerprint)
+                if ready >= self.warm:
+                    return False
+            version = self.schema.version
+            await tx.execute(
+                QUERIES.add_spare,
+                *(name, server.name, fleet, purpose, version, fingerprint, self.lease_s),
+            )
+        return True
+
+    async def _fill(self, driver: Driver, spec: DatabaseSpec) -> None:
+        target = managed_target(NOBODY, driver, spec)
+        async with target.as_owner() as connection:
+            await make_all(connection, self.schema.extracted(driver.dialect, client_roles=True))
+            await self.schema.migrate(MigrationCall(connection.raw, spec, is_fresh=True))
+
+    async def _finish(self, name: str) -> bool:
+        try:
+            async with self.databases.registry.transaction(SERVICE) as tx:
+                return await tx.fetchrow(QUERIES.finish_spare, name) is not None
+        except UniqueViolated:
+            return False
+
+    async def _discard(self, name: str, server: str) -> None:
+        """Drop one that is of no use; what cannot be dropped now, `sweep` drops later."""
+        try:
+            async with self.databases.registry.transaction(SERVICE) as tx:
+                await tx.execute(QUERIES.condemn_spare, name)
+            await self._drop(name, server)
+        except BulkheadError as error:
+            log.warning("spare database %s stays for now: %s", name, error)
+
+    async def _drop(self, name: str, server: str) -> None:
+        driver = await self.databases.driver(await self.databases.server(server))
+        await drop_own(driver, spec_of_tenant(self.schema, driver.dialect, name))
+        await failpoints.reach(DROPPED)
+        async with self.databases.registry.transaction(SERVICE) as tx:
+            await tx.execute(QUERIES.remove_spare, name)
+
+    def _fingerprint(self, server: ServerRow) -> str:
+        is_mysql = server.kind is ServerKind.MYSQL
+        return self.schema.fingerprint(Dialect.MYSQL if is_mysql else Dialect.POSTGRESQL)
+
+
+async def drop_own(driver: Driver, spec: DatabaseSpec) -> None:
+    """Drop a database and its logins; one that something else made stays."""
+    try:
+        await driver.drop_database(spec)
+    except DatabaseForeign as error:
+        log.warning("not dropped: %s", error)
