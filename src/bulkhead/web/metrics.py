@@ -3,11 +3,17 @@
 Labels are bounded: routes are templates, methods the known ones, statuses what we send.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 
 from fastapi import APIRouter, Response
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -28,21 +34,8 @@ class Metrics:
     def __init__(self, sources: Iterable[FigureSource] = ()) -> None:
         """Start at zero; `sources` are asked each time the figures are read."""
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "bulkhead_http_requests",
-            "Requests answered",
-            ("method", "route", "status"),
-            registry=self.registry,
-        )
-        self._durations = Histogram(
-            "bulkhead_http_request_duration_seconds",
-            "Time from the request's headers to the end of its answer",
-            ("method", "route"),
-            buckets=BUCKETS_S,
-            registry=self.registry,
-        )
-        self._counters: dict[tuple[str, str, int], Counter] = {}
-        self._histograms: dict[tuple[str, str], Histogram] = {}
+        self._requests = _Requests()
+        self.registry.register(self._requests)
         for source in sources:
             self.add(source)
 
@@ -52,18 +45,67 @@ class Metrics:
 
     def observe(self, exchange: Exchange) -> None:
         """Count one exchange."""
-        method, route, status = exchange.method, exchange.route, exchange.status
-        counter = self._counters.get((method, route, status))
-        if counter is None:
-            counter = self._requests.labels(method, route, str(status))
-            self._counters[method, route, status] = counter
-            self._histograms[method, route] = self._durations.labels(method, route)
-        counter.inc()
-        self._histograms[method, route].observe(exchange.duration_s)
+        self._requests.count(exchange)
 
     def render(self) -> bytes:
         """The figures in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class _Requests(Collector):
+    """Requests by method, route and status, and their durations.
+
+    Counted here, since all of a process's requests end in one thread: the library's own counters
+    take a lock for each figure.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str, str], int] = {}
+        self._durations: dict[tuple[str, str], _Durations] = {}
+
+    def count(self, exchange: Exchange) -> None:
+        method, route = exchange.method, exchange.route
+        key = method, route, str(exchange.status)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        durations = self._durations.get((method, route))
+        if durations is None:
+            durations = self._durations[method, route] = _Durations()
+        durations.add(exchange.duration_s)
+
+    def collect(self) -> Iterable[Metric]:
+        counts = CounterMetricFamily(
+            "bulkhead_http_requests", "Requests answered", labels=("method", "route", "status")
+        )
+        for key, count in self._counts.items():
+            counts.add_metric(key, count)
+        yield counts
+        times = HistogramMetricFamily(
+            "bulkhead_http_request_duration_seconds",
+            "Time from the request's headers to the end of its answer",
+            labels=("method", "route"),
+        )
+        for labels, durations in self._durations.items():
+            times.add_metric(labels, list(durations.buckets()), durations.sum_s)
+        yield times
+
+
+class _Durations:
+    """A histogram."""
+
+    __slots__ = ("_counts", "sum_s")
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(BUCKETS_S) + 1)
+        self.sum_s = 0.0
+
+    def add(self, duration_s: float) -> None:
+        self._counts[bisect_left(BUCKETS_S, duration_s)] += 1
+        self.sum_s += duration_s
+
+    def buckets(self) -> Iterable[tuple[str, float]]:
+        """Upper bounds, and how many were not above them."""
+        bounds = [*(str(bound) for bound in BUCKETS_S), "+Inf"]
+        return zip(bounds, accumulate(self._counts), strict=True)
 
 
 class _Figures(Collector):

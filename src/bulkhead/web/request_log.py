@@ -5,6 +5,7 @@ Neither paths, queries, headers nor bodies are logged; they may hold secrets.
 
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 
 import structlog
@@ -57,14 +58,19 @@ def level_of(exchange: Exchange) -> int:
 
 def render_line(exchange: Exchange, level: int) -> str:
     """The line as `log_exchange` writes it when lines are JSON."""
-    quoted = encode_basestring_ascii
-    user_id = "null" if exchange.user_id is None else quoted(exchange.user_id)
+    user_id = "null" if exchange.user_id is None else encode_basestring_ascii(exchange.user_id)
     return (
-        f'{{"method":{quoted(exchange.method)},"route":{quoted(exchange.route)},'
-        f'"status":{exchange.status},"ms":{round(exchange.duration_s * 1000, 2)},'
-        f'"user_id":{user_id},"request_id":{quoted(exchange.request_id)},"event":"request",'
+        f"{_render_start(exchange.method, exchange.route, exchange.status)}"
+        f'"ms":{round(exchange.duration_s * 1000, 2)},"user_id":{user_id},'
+        f'"request_id":{encode_basestring_ascii(exchange.request_id)},"event":"request",'
         f'"level":"{_NAMES[level]}","timestamp":"{now().isoformat(timespec="microseconds")[:26]}Z"}}'
     )
+
+
+@lru_cache(maxsize=4096)
+def _render_start(method: str, route: str, status: int) -> str:
+    quoted = encode_basestring_ascii
+    return f'{{"method":{quoted(method)},"route":{quoted(route)},"status":{status},'
 
 
 _NAMES = {logging.DEBUG: "debug", logging.INFO: "info", logging.ERROR: "error"}

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 IDLE_S_MAX = 60.0
 AGE_S_MAX = 3600.0
-UNFINISHED_S_MAX = 0.002
+UNFINISHED_S_MAX = 0.005
 """How long the end of a transaction waits for a beginning to travel with."""
 
 

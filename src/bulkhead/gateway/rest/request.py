@@ -99,9 +99,13 @@ class Payload:
     form: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ApiRequest:
-    """A request that was understood, though not yet looked up in the schema."""
+    """A request that was understood, though not yet looked up in the schema.
+
+    Nobody changes one. It is not frozen, since a frozen one of so many fields takes three times as
+    long to make, for every request.
+    """
 
     method: str
     path: str

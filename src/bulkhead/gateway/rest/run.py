@@ -40,9 +40,9 @@ GRACE_S = 2.0
 UNLIMITED_S = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ResultSet:
-    """What a statement answered."""
+    """What a statement answered. Not frozen, as `ApiRequest`, and no more changed than that."""
 
     body: bytes = b""
     page_total: int = 0

@@ -25,8 +25,6 @@ ISOLATION_LEVELS = frozenset(
     {"read uncommitted", "read committed", "repeatable read", "serializable"}
 )
 _PLAN = "vnd.pgrst.plan"
-_CACHED_MAX = 4096
-"""Longer headers are rendered each time: what is remembered must be bounded."""
 LISTS = frozenset(
     {
         "local_preload_libraries",
@@ -47,14 +45,16 @@ def render_scope(
 ) -> str:
     """Render the statements that set the scope of `request` and call the pre-request function."""
     fixed = _render_fixed(
-        request.schema, config.extra_search_path, config.app_settings, _timeout_ms(config, role)
+        request.schema,
+        config.extra_search_path,
+        config.app_settings,
+        config.statement_timeout_s.get(role),
     )
-    if any(_PLAN in media for media in request.accept):
+    if _PLAN in "".join(request.accept):
         fixed += _render_settings(
             [("search_path", _render_path(request.schema, config.extra_search_path))]
         )
-    dynamic = [("request.path", request.path)]
-    dynamic += schema.role_settings.get(role, ())
+    dynamic = [*schema.role_settings.get(role, ())]
     if request.preferences.timezone is not None:
         dynamic.append(("timezone", request.preferences.timezone))
     if function is not None:
@@ -63,6 +63,7 @@ def render_scope(
         _render_isolation(role, schema, function),
         fixed,
         _render_sent(request.method, request.headers, tuple(request.cookies.items())),
+        f'set local "request"."path" = {literal(request.path)};',
         _render_settings(dynamic),
     ]
     if config.pre_request is not None:
@@ -86,24 +87,19 @@ def _render_fixed(
     schema: str,
     extra_search_path: Sequence[str],
     app_settings: Sequence[tuple[str, str]],
-    timeout_ms: int | None,
+    timeout_s: float | None,
 ) -> str:
     """Set what is the same for every request of a role."""
     settings = [*app_settings]
-    if timeout_ms is not None:
-        settings.append(("statement_timeout", str(timeout_ms)))
+    if timeout_s is not None:
+        settings.append(("statement_timeout", str(int(timeout_s * 1000))))
     path = _render_path(schema, extra_search_path)
     return f"set local search_path = {path};" + _render_settings(settings)
 
 
+@lru_cache(maxsize=256)
 def _render_sent(method: str, headers: Pairs, cookies: Pairs) -> str:
     """Set what a client sends along; it sends the same with every request."""
-    if sum([len(value) for _, value in headers + cookies]) > _CACHED_MAX:
-        return _render_headers(method, headers, cookies)
-    return _render_headers_cached(method, headers, cookies)
-
-
-def _render_headers(method: str, headers: Pairs, cookies: Pairs) -> str:
     return _render_settings(
         [
             ("request.method", method),
@@ -111,9 +107,6 @@ def _render_headers(method: str, headers: Pairs, cookies: Pairs) -> str:
             ("request.cookies", _render_json(cookies)),
         ]
     )
-
-
-_render_headers_cached = lru_cache(maxsize=1024)(_render_headers)
 
 
 def _render_path(schema: str, extra_search_path: Sequence[str]) -> str:
@@ -143,8 +136,3 @@ def _render_isolation(role: str, schema: Schema, function: Function | None) -> s
 
 def _render_json(pairs: Iterable[tuple[str, str]]) -> str:
     return json.dumps(dict(pairs), separators=(",", ":"), ensure_ascii=False)
-
-
-def _timeout_ms(config: RestConfig, role: str) -> int | None:
-    timeout_s = config.statement_timeout_s.get(role)
-    return None if timeout_s is None else int(timeout_s * 1000)
