@@ -22,7 +22,6 @@ from bulkhead.engine.drivers.mysql_bootstrap import (
     administering,
     mark_of,
     read_database,
-    read_server,
     server_lock,
     verify_mark,
     write_mark,
@@ -48,15 +47,21 @@ class MysqlDriver:
     from `secret`. Opens connections of its own for each task and keeps none.
     """
 
-    def __init__(self, dsn: str | Endpoint, secret: bytes | Secret) -> None:
-        """Raises ConfigurationInvalid for a DSN that is not acceptable."""
+    def __init__(
+        self, dsn: str | Endpoint, secret: bytes | Secret, *, ca_pem: str | None = None
+    ) -> None:
+        """Raises ConfigurationInvalid for a DSN that is not acceptable.
+
+        `ca_pem` holds certificates to trust instead of the system's, where no file does.
+        """
         self.endpoint = parse_mysql_dsn(dsn) if isinstance(dsn, str) else dsn
         self._secret = secret if isinstance(secret, Secret) else Secret(secret)
+        self._ca_pem = ca_pem
 
     @property
     def server(self) -> str:
         """Host and port, or the path of the socket."""
-        return Target.of(self.endpoint).name
+        return self.target().name
 
     @property
     def dialect(self) -> Dialect:
@@ -68,8 +73,8 @@ class MysqlDriver:
 
         Raises ServerUnreachable, LoginRefused, TlsRequired, CapabilityMissing.
         """
-        async with self._administer() as admin:
-            await read_server(admin, self.server)
+        async with self._administer():
+            pass
 
     async def stop(self) -> None:
         """Do nothing: the server is not ours."""
@@ -81,13 +86,12 @@ class MysqlDriver:
                 database=spec.name, template=spec.template, reason="MySQL cannot clone databases"
             )
         async with self._administer(spec) as admin, server_lock(admin):
-            facts = await read_server(admin, self.server)
             accounts = Accounts(admin, self.server, spec, self._secret)
             known = await accounts.find(self._has_our_password)
             database = await read_database(admin, spec.name)
             self._verify_ours(spec, database, known)
             tls = spec.verified_tls and not self.endpoint.is_local
-            await accounts.create(known, facts, tls=tls)
+            await accounts.create(known, tls=tls)
             async with administering(self.server):
                 if not database.exists:
                     await _create_database(admin, spec.name)
@@ -142,11 +146,15 @@ class MysqlDriver:
         ServerSuspicious.
         """
         return await open_connection(
-            Target.of(self.endpoint, verified=spec.verified_tls),
+            self.target(verified=spec.verified_tls),
             self.session(spec, login),
             timeout_s=timeout_s,
             is_bounded=login is not Login.ADMIN,
         )
+
+    def target(self, *, verified: bool = False) -> Target:
+        """How the server is reached when a database asks for `verified` TLS."""
+        return Target.of(self.endpoint, verified=verified, ca_pem=self._ca_pem)
 
     def url(self, spec: DatabaseSpec, login: Login) -> str:
         """A URL in the form of MySQL's own programs; holds the password."""
@@ -174,7 +182,7 @@ class MysqlDriver:
     async def _has_our_password(self, account: str) -> bool:
         """Whether the server lets us in as `account`, or would if it were not locked."""
         session = Session(account, self._secret.password(account), "")
-        target = Target.of(self.endpoint)
+        target = self.target()
         try:
             connection = await open_connection(target, session, timeout_s=CONNECT_TIMEOUT_S)
         except LoginRefused:
@@ -193,7 +201,7 @@ class MysqlDriver:
         """A connection of the administrator, to no database unless one is named."""
         verified = spec is not None and spec.verified_tls
         connection = await open_connection(
-            Target.of(self.endpoint, verified=verified),
+            self.target(verified=verified),
             Session(self.endpoint.user, self.endpoint.password, database, verified),
             timeout_s=CONNECT_TIMEOUT_S,
             is_bounded=False,

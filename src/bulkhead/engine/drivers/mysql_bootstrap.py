@@ -5,7 +5,6 @@ half made is empty and stands beside accounts with our passwords. A lock of the 
 processes do this at once.
 """
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -35,8 +34,6 @@ from bulkhead.engine.drivers.secret import Secret
 TIMEOUT_S = 60.0
 LOCK = "bulkhead"
 LOCK_S = 30
-VERSION_MIN_MARIADB = 100600
-VERSION_MIN_MYSQL = 80000
 MARK_TABLE = "_bulkhead"
 MARK_NAME = "database"
 RIGHTS: Mapping[Login, str] = {
@@ -54,45 +51,12 @@ Verify = Callable[[str], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
-class ServerFacts:
-    """What the server says of itself."""
-
-    version: str
-    number: int
-    is_mariadb: bool
-
-
-@dataclass(frozen=True, slots=True)
 class DatabaseFacts:
     """What there is of a database."""
 
     exists: bool
     mark: str | None
     tables: int
-
-
-async def read_server(admin: MysqlConnection, server: str) -> ServerFacts:
-    """Read the version; raises CapabilityMissing for one that is too old."""
-    rows = await admin.fetch("select version() as version", (), timeout_s=TIMEOUT_S)
-    version = str(rows[0]["version"])
-    facts = ServerFacts(version, parse_version(version), "mariadb" in version.lower())
-    least = VERSION_MIN_MARIADB if facts.is_mariadb else VERSION_MIN_MYSQL
-    if facts.number < least:
-        raise CapabilityMissing(
-            server=server,
-            capability="MySQL 8.0 or MariaDB 10.6 or later",
-            remedy="Upgrade the server.",
-        )
-    return facts
-
-
-def parse_version(version: str) -> int:
-    """`10.11.6-MariaDB` is 101106; `5.5.5-10.11.6-MariaDB`, as proxies greet, is the same."""
-    match = re.match(r"(?:5\.5\.5-)?(\d{1,3})\.(\d{1,2})\.(\d{1,2})", version)
-    if match is None:
-        return 0
-    major, minor, patch = map(int, match.groups())
-    return major * 10000 + minor * 100 + patch
 
 
 async def read_database(admin: MysqlConnection, name: str) -> DatabaseFacts:
@@ -204,7 +168,7 @@ class Accounts:
                 found[login] = ours or await verify(name)
         return found
 
-    async def create(self, found: Mapping[Login, bool], facts: ServerFacts, *, tls: bool) -> None:
+    async def create(self, found: Mapping[Login, bool], *, tls: bool) -> None:
         """Make those that are not `found`; raises RoleForeign for one that is not ours."""
         for login, is_ours in found.items():
             if not is_ours:
@@ -216,7 +180,7 @@ class Accounts:
             password = self.secret.password(name)
             how = (
                 f"identified via mysql_native_password using {quote_text(native_hash(password))}"
-                if facts.is_mariadb
+                if self.admin.is_mariadb
                 # MySQL itself keeps what stands here out of its logs.
                 else f"identified with caching_sha2_password by {quote_text(password)}"
             )

@@ -6,6 +6,7 @@ is kept here, by giving up the connection; the server stops statements of our lo
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -32,7 +33,7 @@ from bulkhead.engine.drivers.mysql_errors import (
 )
 from bulkhead.engine.drivers.mysql_sql import parse_query, quote_text, render_settings
 from bulkhead.engine.drivers.mysql_values import parameter, size_bytes
-from bulkhead.engine.drivers.mysql_wire import GuardedConnection, Target, open_raw
+from bulkhead.engine.drivers.mysql_wire import GuardedConnection, Target, is_mariadb, open_raw
 from bulkhead.engine.drivers.protocol import Dialect
 from bulkhead.engine.errors import BulkheadError, Invalid
 
@@ -71,7 +72,7 @@ class MysqlConnection:
     @property
     def is_mariadb(self) -> bool:
         """Whether the server greeted as MariaDB does."""
-        return "MariaDB" in self.raw.server_version
+        return is_mariadb(self.raw.server_version)
 
     @property
     def id(self) -> int:
@@ -261,7 +262,12 @@ class MysqlConnection:
 
 
 async def open_connection(
-    target: Target, session: Session, *, timeout_s: float, is_bounded: bool = True
+    target: Target,
+    session: Session,
+    *,
+    timeout_s: float,
+    is_bounded: bool = True,
+    wire: socket.socket | None = None,
 ) -> MysqlConnection:
     """Connect and set what sessions of ours begin with, within `timeout_s` altogether.
 
@@ -269,7 +275,7 @@ async def open_connection(
     right for requests and wrong for migrations. Raises what `translate_connect` renders.
     """
     started_s = monotonic_s()
-    connection = MysqlConnection(await open_raw(target, session, timeout_s=timeout_s))
+    connection = MysqlConnection(await open_raw(target, session, timeout_s=timeout_s, wire=wire))
     settings = _settings(is_mariadb=connection.is_mariadb, is_bounded=is_bounded)
     left_s = timeout_s - (monotonic_s() - started_s)
     try:

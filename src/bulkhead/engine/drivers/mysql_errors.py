@@ -41,7 +41,9 @@ class ServerSuspicious(Unavailable):
     """The server {server} asked for {what}, and did not get it."""
 
     code = "server_suspicious"
-    hint = "Ask whoever runs it; somebody else may answer in its place. Verified TLS tells."
+    hint = (
+        "Ask whoever runs it; somebody else may answer in its place, which verified TLS prevents."
+    )
 
 
 class ResultTooLarge(SqlError):

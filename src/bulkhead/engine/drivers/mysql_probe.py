@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from bulkhead.engine.drivers.errors import LockTimeout, SqlError
-from bulkhead.engine.drivers.mysql_bootstrap import parse_version
 from bulkhead.engine.drivers.mysql_connection import MysqlConnection
+from bulkhead.engine.drivers.mysql_wire import parse_version
 from bulkhead.engine.drivers.protocol import Capabilities
 
 TIMEOUT_S = 10.0

@@ -7,6 +7,8 @@ the target decides about a connection: no option file, no environment.
 """
 
 import asyncio
+import re
+import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,20 +18,19 @@ from asyncmy.connection import Connection, _MySQLProtocol
 from asyncmy.constants import CLIENT
 
 from bulkhead.engine.drivers.endpoint import APPLICATION_NAME, Endpoint, Session, Tls
-from bulkhead.engine.drivers.errors import TlsRequired
-from bulkhead.engine.drivers.mysql_errors import (
-    ResultTooLarge,
-    ServerSuspicious,
-    translate_connect,
-)
+from bulkhead.engine.drivers.errors import CapabilityMissing, TlsRequired
+from bulkhead.engine.drivers.foreign_frames import ServerUntrusted
+from bulkhead.engine.drivers.mysql_errors import ResultTooLarge, translate_connect
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 """Of one statement, as it travels; a larger one costs the connection."""
 GREETING_BYTES_MAX = 1024 * 1024
 UNASKED_BYTES_MAX = ANSWER_BYTES_MAX + 1024 * 1024
-CLEAR_TEXT = "a password in the clear"
+CLEAR_TEXT = "asks for the password in the clear"
 CLEAR_TEXT_PLUGINS = ("mysql_clear_password", "dialog", "mysql_old_password")
 SHA256_PLUGIN = "sha256_password"
+VERSION_MIN_MARIADB = 100600
+VERSION_MIN_MYSQL = 80000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,9 @@ class Target:
     ca_file: Path | None = None
     ca_pem: str | None = None
     """Certificates to trust instead of the system's."""
-    address: str | None = None
-    """Where to connect to, where that was found out before; the certificate must be the host's."""
 
     @classmethod
-    def of(cls, endpoint: Endpoint, *, verified: bool = False) -> Self:
+    def of(cls, endpoint: Endpoint, *, verified: bool = False, ca_pem: str | None = None) -> Self:
         """The target of an endpoint whose host is a name, an address, or the path of a socket."""
         return cls(
             endpoint.host,
@@ -57,6 +56,7 @@ class Target:
             endpoint.tls_for(verified=verified),
             endpoint.is_local,
             endpoint.ca_file,
+            ca_pem,
         )
 
     @property
@@ -83,19 +83,21 @@ class GuardedConnection(Connection):  # type: ignore[misc] # built by Cython
 
     _proto: Any
 
-    def __init__(self, target: Target, session: Session, timeout_s: float) -> None:
-        """Prepare; `connect` connects."""
+    def __init__(
+        self, target: Target, session: Session, timeout_s: float, wire: socket.socket | None
+    ) -> None:
+        """Prepare; `connect` connects, over `wire` where there is one."""
         refused = {plugin: _refusal(target) for plugin in CLEAR_TEXT_PLUGINS}
         super().__init__(
-            host=target.address or target.host,
+            host=target.host,
             port=target.port,
             unix_socket=target.host if target.is_socket else None,
+            sock=wire,
             user=session.user,
             # asyncmy encodes text as Latin-1.
             password=session.password.encode(),
             database=session.database or None,
             charset="utf8mb4",
-            ssl=_context(target),
             connect_timeout=max(timeout_s, 0.001),
             autocommit=None,
             local_infile=False,
@@ -104,6 +106,8 @@ class GuardedConnection(Connection):  # type: ignore[misc] # built by Cython
             client_flag=CLIENT.FOUND_ROWS,
             program_name=APPLICATION_NAME,
         )
+        # Given to asyncmy together with `wire`, it would be used before the greeting.
+        self._later_context = _context(target)
         self._client_flag &= ~(CLIENT.MULTI_STATEMENTS | CLIENT.LOCAL_FILES)
         self.target = target
         self.received_bytes = 0
@@ -122,7 +126,7 @@ class GuardedConnection(Connection):  # type: ignore[misc] # built by Cython
     def _server_public_key(self) -> bytes | None:
         """The key to encrypt the password with, which anybody in between could have made."""
         if not self.target.is_local:
-            raise ServerSuspicious(server=self.target.name, what=CLEAR_TEXT)
+            raise ServerUntrusted(server=self.target.name, reason=CLEAR_TEXT)
         return self._known_key
 
     @_server_public_key.setter
@@ -132,11 +136,14 @@ class GuardedConnection(Connection):  # type: ignore[misc] # built by Cython
     async def _get_server_information(self) -> None:
         await super()._get_server_information()
         target = self.target
-        self._host = target.host
-        if target.tls is not Tls.DISABLE and not self.server_capabilities & CLIENT.SSL:
-            raise TlsRequired(server=target.name, reason="the server does not offer TLS")
+        verify_version(target.name, self.server_version)
+        if self._later_context is not None:
+            if not self.server_capabilities & CLIENT.SSL:
+                raise TlsRequired(server=target.name, reason="the server does not offer TLS")
+            self._ssl_context = self._later_context
+            self._client_flag |= CLIENT.SSL
         if self._auth_plugin_name == SHA256_PLUGIN and not target.is_trusted:
-            raise ServerSuspicious(server=target.name, what=CLEAR_TEXT)
+            raise ServerUntrusted(server=target.name, reason=CLEAR_TEXT)
 
     async def _fill_buffer(self, need: int) -> None:
         protocol = self._proto
@@ -176,17 +183,24 @@ class _BoundedProtocol(_MySQLProtocol):  # type: ignore[misc] # built by Cython
             self.transport.abort()
 
 
-async def open_raw(target: Target, session: Session, *, timeout_s: float) -> GuardedConnection:
-    """Connect, within `timeout_s` altogether; raises what `translate_connect` renders."""
+async def open_raw(
+    target: Target, session: Session, *, timeout_s: float, wire: socket.socket | None = None
+) -> GuardedConnection:
+    """Connect, within `timeout_s` altogether; raises what `translate_connect` renders.
+
+    `wire` is a socket that leads to the target already, as the egress guard opens one.
+    """
     raw: GuardedConnection | None = None
     try:
         async with asyncio.timeout(timeout_s):
-            raw = GuardedConnection(target, session, timeout_s)
+            raw = GuardedConnection(target, session, timeout_s, wire)
             await raw.connect()
             raw.bound_unasked()
     except Exception as error:
         if raw is not None:
             raw.abort()
+        if wire is not None:
+            wire.close()
         raise translate_connect(
             error,
             server=target.name,
@@ -198,13 +212,39 @@ async def open_raw(target: Target, session: Session, *, timeout_s: float) -> Gua
     return raw
 
 
+def verify_version(server: str, version: str) -> int:
+    """The number of a server's version, 101106 for 10.11.6; raises CapabilityMissing."""
+    number = parse_version(version)
+    if number < (VERSION_MIN_MARIADB if is_mariadb(version) else VERSION_MIN_MYSQL):
+        raise CapabilityMissing(
+            server=server,
+            capability="MySQL 8.0 or MariaDB 10.6 or later",
+            remedy="Upgrade the server, or name another one.",
+        )
+    return number
+
+
+def parse_version(version: str) -> int:
+    """`10.11.6-MariaDB` is 101106, as is `5.5.5-10.11.6-MariaDB`, which MariaDB greets with."""
+    match = re.match(r"(?:5\.5\.5-)?(\d{1,3})\.(\d{1,2})\.(\d{1,2})", version, re.ASCII)
+    if match is None:
+        return 0
+    major, minor, patch = map(int, match.groups())
+    return major * 10000 + minor * 100 + patch
+
+
+def is_mariadb(version: str) -> bool:
+    """Whether a version is MariaDB's."""
+    return "mariadb" in version.lower()
+
+
 def _refusal(target: Target) -> Any:  # noqa: ANN401 - asyncmy wants a class
     class Refusal:
         def __init__(self, connection: object) -> None:
             """Made by asyncmy when the server asks for the plugin."""
 
         def authenticate(self, _packet: object) -> None:
-            raise ServerSuspicious(server=target.name, what=CLEAR_TEXT)
+            raise ServerUntrusted(server=target.name, reason=CLEAR_TEXT)
 
     return Refusal
 
