@@ -24,9 +24,10 @@ from bulkhead.engine.connections.sql import identifier, literal
 from bulkhead.engine.drivers.embedded import EmbeddedDriver
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Driver, Login
 from bulkhead.engine.failpoints import FailpointReached, Mode
-from bulkhead.engine.fleet.databases import Databases, OutsidePostgres, dial_plainly
+from bulkhead.engine.fleet.databases import Databases
 from bulkhead.engine.fleet.fleet import Fleet, FleetLimits
 from bulkhead.engine.fleet.model import ServerKind, TenantId, TenantPlace, TenantState
+from bulkhead.engine.fleet.outside import OutsidePostgres, dial_plainly
 from bulkhead.engine.fleet.registry import (
     ServerEntry,
     add_server,

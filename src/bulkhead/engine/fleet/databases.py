@@ -7,14 +7,13 @@ checked before a customer's host may be connected to.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.database import OpenDatabase
-from bulkhead.engine.drivers.endpoint import Endpoint, Session, open_connection
 from bulkhead.engine.drivers.errors import translate
 from bulkhead.engine.drivers.postgres import PostgresDriver
 from bulkhead.engine.drivers.postgres_connection import PostgresConnection
@@ -34,6 +33,7 @@ from bulkhead.engine.fleet.model import (
     TenantPlace,
     TenantRow,
 )
+from bulkhead.engine.fleet.outside import endpoint_of
 from bulkhead.engine.fleet.registry import get_server
 from bulkhead.engine.fleet.seals import Seals
 from bulkhead.engine.fleet.tenant_database import TenantDatabase
@@ -41,19 +41,10 @@ from bulkhead.engine.fleet.tenant_database import TenantDatabase
 OUTSIDE_CONNECTIONS_MAX = 8
 """To one host and port that is not managed here, over all tenants that name it."""
 SERVER_TTL_S = 60.0
-STATEMENT_TIMEOUT_S = 8.0
-SETTINGS: Mapping[str, str] = {
-    "statement_timeout": "8s",
-    "lock_timeout": "5s",
-    "idle_in_transaction_session_timeout": "15s",
-}
-"""What a session elsewhere begins with; those on managed servers have it from their roles."""
 BECOME = "set role service_role"
 
 Outside = Callable[[ConnectionConfig], TenantDatabase]
 Manage = Callable[[ConnectionConfig, Secret], Driver]
-Dial = Callable[[ConnectionConfig, float], Awaitable[Any]]
-"""Opens asyncpg's connection to a database that is not managed here, within seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,58 +78,6 @@ class ManagedDatabase:
                 raise translate(error) from error
             raise
         return PostgresConnection(raw)
-
-
-@dataclass(frozen=True, slots=True)
-class OutsidePostgres:
-    """A PostgreSQL database that somebody else runs; implements `TenantDatabase`."""
-
-    config: ConnectionConfig
-    dial: Dial
-
-    @property
-    def server(self) -> str:
-        """Host and port."""
-        return self.config.server
-
-    @property
-    def dialect(self) -> Dialect:
-        """PostgreSQL's."""
-        return Dialect.POSTGRESQL
-
-    async def connect(self, *, timeout_s: float) -> ServerConnection:
-        """Open a connection as the user that the configuration names."""
-        raw = await self.dial(self.config, timeout_s)
-        # A pooler hands nothing on that a session begins with.
-        return PostgresConnection(
-            raw,
-            pooled=self.config.pooled,
-            statement_timeout_s=STATEMENT_TIMEOUT_S if self.config.pooled else 0.0,
-        )
-
-
-async def dial_plainly(config: ConnectionConfig, timeout_s: float) -> Any:  # noqa: ANN401
-    """Connect to where `config` says, unguarded: for servers that an operator named."""
-    session = Session(config.username, config.password.reveal(), config.database)
-    return await open_connection(
-        endpoint_of(config),
-        session,
-        timeout_s=timeout_s,
-        pooled=config.pooled,
-        settings=None if config.pooled else SETTINGS,
-    )
-
-
-def endpoint_of(config: ConnectionConfig) -> Endpoint:
-    """The endpoint of the user that `config` names."""
-    return Endpoint(
-        config.host,
-        config.port,
-        config.username,
-        config.password.reveal(),
-        config.database,
-        tls=config.tls,
-    )
 
 
 def manage_postgres(config: ConnectionConfig, secret: Secret) -> Driver:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bulkhead.engine.drivers.endpoint import Session
 from bulkhead.engine.drivers.foreign import Trust, open_foreign
 from bulkhead.engine.egress import Egress, Service
-from bulkhead.engine.fleet.databases import SETTINGS, Dial
+from bulkhead.engine.fleet.outside import SETTINGS, Dial
 
 if TYPE_CHECKING:
     from bulkhead.engine.fleet.model import ConnectionConfig
