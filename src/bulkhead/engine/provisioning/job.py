@@ -204,3 +204,10 @@ class ProvisioningGaveUp(BulkheadError):
     code = "provisioning_gave_up"
     status = 503
     hint = "Everything it had made was taken back. See the server's log, then start it again."
+
+
+class ProvisioningBroken(BulkheadError):
+    """The provisioning broke at step '{step}' for a reason that nobody expected."""
+
+    code = "provisioning_broken"
+    hint = "See the server's log, and tell whoever runs it."

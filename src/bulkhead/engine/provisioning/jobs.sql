@@ -173,7 +173,6 @@ where state in ('failed', 'cancelled')
   and fleet = any ($2::text[])
 order by finished_at
 limit $3
-for update skip locked
 
 -- name: note_swept
 -- Nothing is left of a job that was taken back.

@@ -14,6 +14,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.drivers.errors import UniqueViolated
 from bulkhead.engine.drivers.protocol import Dialect
 from bulkhead.engine.errors import Conflict
@@ -25,50 +26,35 @@ NAME: Final = "_provisioning"
 ITSELF: Final = ""
 SEEDED: Final = "seed"
 
-_MAKE_POSTGRESQL: Final = """
-create table if not exists public._provisioning (
-  part text primary key,
-  tenant_id uuid not null,
-  job_id uuid not null,
-  fence integer not null
-)
-"""
-_MAKE_MYSQL: Final = """
-create table if not exists `_provisioning` (
-  part varchar(255) character set utf8mb4 collate utf8mb4_bin not null primary key,
-  tenant_id char(32) character set ascii not null,
-  job_id char(32) character set ascii not null,
-  fence int not null
-) engine=InnoDB row_format=dynamic
-"""
+QUERIES: Final = load_queries(__package__, "database.sql")
 MAKE: Final = {
-    Dialect.POSTGRESQL: (
-        _MAKE_POSTGRESQL,
-        "alter table public._provisioning enable row level security",
-    ),
-    Dialect.MYSQL: (_MAKE_MYSQL,),
+    Dialect.POSTGRESQL: (QUERIES.make_marks_postgresql, QUERIES.secure_marks_postgresql),
+    Dialect.MYSQL: (QUERIES.make_marks_mysql,),
 }
 DROP: Final = {
-    Dialect.POSTGRESQL: "drop table if exists public._provisioning",
-    Dialect.MYSQL: "drop table if exists `_provisioning`",
+    Dialect.POSTGRESQL: QUERIES.drop_marks_postgresql,
+    Dialect.MYSQL: QUERIES.drop_marks_mysql,
 }
-FIND: Final = {
-    Dialect.POSTGRESQL: "select to_regclass('public._provisioning') is not null as found",
-    Dialect.MYSQL: (
-        "select count(*) > 0 as found from information_schema.tables"
-        " where table_schema = database() and table_name = '_provisioning'"
-    ),
-}
-SCOPE: Final = "set local search_path to public, pg_temp"
+SCOPE: Final = QUERIES.scope_postgresql
 
-_MARK = sa.table(
-    NAME,
-    sa.column("part", sa.String),
-    sa.column("tenant_id", sa.Uuid),
-    sa.column("job_id", sa.Uuid),
-    sa.column("fence", sa.Integer),
-)
-_ITSELF = _MARK.c.part == ITSELF
+_FIND: Final = {
+    Dialect.POSTGRESQL: QUERIES.find_marks_postgresql,
+    Dialect.MYSQL: QUERIES.find_marks_mysql,
+}
+
+
+def _marks(schema: str | None) -> sa.TableClause:
+    return sa.table(
+        NAME,
+        sa.column("part", sa.String),
+        sa.column("tenant_id", sa.Uuid),
+        sa.column("job_id", sa.Uuid),
+        sa.column("fence", sa.Integer),
+        schema=schema,
+    )
+
+
+_MARKS: Final = {Dialect.POSTGRESQL: _marks("public"), Dialect.MYSQL: _marks(None)}
 
 
 class DatabaseOfAnother(Conflict):
@@ -89,9 +75,11 @@ class Mark:
 
 async def find_mark(connection: TenantConnection, *, lock: bool = False) -> Mark | None:
     """The mark of the database at hand; None when nobody has marked it."""
-    if not await connection.fetch_value(FIND[connection.dialect]):
+    if not await connection.fetch_value(_FIND[connection.dialect]):
         return None
-    statement = sa.select(_MARK.c.tenant_id, _MARK.c.job_id, _MARK.c.fence).where(_ITSELF)
+    marks = _MARKS[connection.dialect]
+    statement = sa.select(marks.c.tenant_id, marks.c.job_id, marks.c.fence)
+    statement = statement.where(marks.c.part == ITSELF)
     row = await connection.fetch_one(statement.with_for_update() if lock else statement)
     if row is None:
         return None
@@ -103,11 +91,12 @@ async def take_mark(connection: TenantConnection, job: ProvisioningJob, database
 
     Raises DatabaseOfAnother, and JobLost when a later worker of the job was here.
     """
+    marks = _MARKS[connection.dialect]
     mark = await find_mark(connection, lock=True)
     if mark is None:
         values = {"part": ITSELF, "tenant_id": job.tenant, "job_id": job.id, "fence": job.fence}
         try:
-            await connection.execute(_MARK.insert().values(values))
+            await connection.execute(marks.insert().values(values))
         except UniqueViolated as error:
             raise DatabaseOfAnother(database=database) from error
         return
@@ -117,7 +106,7 @@ async def take_mark(connection: TenantConnection, job: ProvisioningJob, database
         raise JobLost(job=job.id)
     if (mark.job, mark.fence) != (job.id, job.fence):
         values = {"job_id": job.id, "fence": job.fence}
-        await connection.execute(_MARK.update().where(_ITSELF).values(values))
+        await connection.execute(marks.update().where(marks.c.part == ITSELF).values(values))
 
 
 async def verify_mark(connection: TenantConnection, job: ProvisioningJob) -> None:
@@ -131,23 +120,25 @@ async def note_parts(
     connection: TenantConnection, job: ProvisioningJob, parts: Sequence[str]
 ) -> None:
     """Note that the job makes these, also those that an earlier job has noted."""
+    marks = _MARKS[connection.dialect]
     known = await _list_makers(connection)
     rows = [
         {"part": part, "tenant_id": job.tenant, "job_id": job.id, "fence": job.fence}
         for part in parts
         if part not in known
     ]
-    await connection.execute_many(_MARK.insert(), rows)
+    await connection.execute_many(marks.insert(), rows)
     again = [part for part in parts if known.get(part, job.id) != job.id]
     if again:
-        chosen = _MARK.c.part.in_(again)
-        await connection.execute(_MARK.update().where(chosen).values(job_id=job.id))
+        chosen = marks.c.part.in_(again)
+        await connection.execute(marks.update().where(chosen).values(job_id=job.id))
 
 
 async def adopt_parts(connection: TenantConnection, job: ProvisioningJob, ended: JobId) -> None:
     """Take over what a job has noted that failed and could not take it back."""
-    others = sa.and_(_MARK.c.job_id == ended, sa.not_(_ITSELF))
-    await connection.execute(_MARK.update().where(others).values(job_id=job.id))
+    marks = _MARKS[connection.dialect]
+    noted = sa.and_(marks.c.job_id == ended, marks.c.part != ITSELF)
+    await connection.execute(marks.update().where(noted).values(job_id=job.id))
 
 
 async def list_parts(connection: TenantConnection, job: ProvisioningJob) -> frozenset[str]:
@@ -157,5 +148,6 @@ async def list_parts(connection: TenantConnection, job: ProvisioningJob) -> froz
 
 
 async def _list_makers(connection: TenantConnection) -> dict[str, JobId]:
-    statement = sa.select(_MARK.c.part, _MARK.c.job_id).where(sa.not_(_ITSELF))
+    marks = _MARKS[connection.dialect]
+    statement = sa.select(marks.c.part, marks.c.job_id).where(marks.c.part != ITSELF)
     return {row["part"]: JobId(row["job_id"]) for row in await connection.fetch(statement)}

@@ -93,8 +93,7 @@ class Spares:
 
     async def sweep(self) -> int:
         """Drop what was left half-made, or is of an older schema; return how many that was."""
-        kinds = (Dialect.POSTGRESQL, Dialect.MYSQL)
-        fingerprints = [self.schema.fingerprint(dialect) for dialect in kinds]
+        fingerprints = list({self._fingerprint(server) for server in await self._servers()})
         fleet, version = self.schema.fleet, self.schema.version
         async with self.databases.registry.transaction(SERVICE) as tx:
             await tx.execute(QUERIES.condemn_spares, fleet, version, fingerprints)

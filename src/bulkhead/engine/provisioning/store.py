@@ -8,7 +8,6 @@ from typing import Any
 
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.connections.transaction import Transaction
-from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.fleet.model import ServerKind, TenantId, TenantState
 from bulkhead.engine.fleet.registry import find_tenant
 from bulkhead.engine.ids import new_id
@@ -130,12 +129,20 @@ async def note_place(tx: Transaction, job: ProvisioningJob, place: Sequence[str 
         raise JobLost(job=job.id)
 
 
-async def begin_undo(tx: Transaction, job: ProvisioningJob, error: BulkheadError) -> None:
-    """From here the job is only taken back; raises JobLost."""
-    text = json.dumps(error.to_json())
-    message = f"Taking it back: {error.message}"[:MESSAGE_CHARACTERS_MAX]
+async def begin_undo(tx: Transaction, job: ProvisioningJob, error: Mapping[str, Any]) -> None:
+    """From here the job is only taken back, because of `error`; raises JobLost."""
+    message = f"Taking it back: {error['message']}"[:MESSAGE_CHARACTERS_MAX]
+    text = json.dumps(error)
     if await tx.fetchrow(QUERIES.begin_undo, job.id, job.fence, text, message) is None:
         raise JobLost(job=job.id)
+
+
+async def list_unswept(
+    tx: Transaction, fleets: Sequence[str], *, age_s: float, limit: int
+) -> list[ProvisioningJob]:
+    """Jobs that were taken back longer ago than any worker can have slept."""
+    rows = await tx.fetch(QUERIES.list_unswept, age_s, list(fleets), limit)
+    return [job_of(row) for row in rows]
 
 
 async def postpone_job(tx: Transaction, job: ProvisioningJob, pause_s: float, message: str) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import sqlalchemy as sa
+
 from bulkhead.engine import failpoints
 from bulkhead.engine.drivers.errors import PermissionDenied
 from bulkhead.engine.drivers.protocol import Dialect
@@ -24,6 +26,7 @@ from bulkhead.engine.provisioning.job import ProvisioningJob
 from bulkhead.engine.provisioning.mark import (
     DROP,
     MAKE,
+    QUERIES,
     SCOPE,
     find_mark,
     list_parts,
@@ -110,6 +113,7 @@ class Building:
     ) -> None:
         async with connection.transaction():
             await connection.execute(SCOPE)
+            await connection.execute(QUERIES.patience_postgresql)
             await verify_mark(connection, self.job)
             await note_parts(connection, self.job, parts)
             await _run_all(connection, missing)
@@ -142,6 +146,7 @@ class Building:
         if connection.dialect is Dialect.POSTGRESQL:
             async with connection.transaction():
                 await connection.execute(SCOPE)
+                await connection.execute(QUERIES.patience_postgresql)
                 await take_mark(connection, self.job, self.database)
                 parts = await list_parts(connection, self.job)
                 for statement in undo_statements(parts, existing, self.schema):
@@ -246,6 +251,9 @@ async def _verify_room(connection: TenantConnection, each: Missing) -> None:
     """Rows that are there would have no value for the column."""
     key = each.object.key
     if each.needs_empty_table:
-        table = qualified(key.table, connection.dialect)
-        if await connection.fetch(f"select 1 as one from {table} limit 1"):
+        is_mysql = connection.dialect is Dialect.MYSQL
+        table = sa.table(key.table, schema=None if is_mysql else "public")
+        if await connection.fetch(
+            sa.select(sa.literal(1).label("one")).select_from(table).limit(1)
+        ):
             raise RowsWithoutValue(table=key.table, column=key.name)

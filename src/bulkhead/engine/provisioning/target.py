@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from bulkhead.engine.connections.sql import identifier
 from bulkhead.engine.drivers.errors import (
@@ -27,20 +27,15 @@ from bulkhead.engine.errors import Unavailable
 from bulkhead.engine.fleet.connection import TenantConnection
 from bulkhead.engine.fleet.databases import ManagedDatabase
 from bulkhead.engine.fleet.model import TenantId
+from bulkhead.engine.fleet.mysql import OutsideMysql
 from bulkhead.engine.fleet.tenant_database import TenantDatabase
+from bulkhead.engine.provisioning.mark import QUERIES
 
 CONNECT_TIMEOUT_S = 10.0
 STATEMENT_TIMEOUT_S = 60.0
 LOCK_TIMEOUT_S = 5
 VERSION_MIN = 150000
 """PostgreSQL 15, as for databases of our own."""
-MYSQL_LOCK: Final = "select get_lock(%s, %s) as got"
-POSTGRES_VERSION: Final = "select current_setting('server_version_num')::integer as version"
-CLIENT_ROLES: Final = """
-select count(*) = 2 and to_regprocedure('auth.uid()') is not null as found
-from pg_catalog.pg_roles
-where rolname in ('anon', 'authenticated')
-"""
 
 
 class DatabaseBusy(Unavailable):
@@ -129,6 +124,8 @@ def outside_target(tenant: TenantId, name: str, place: TenantDatabase) -> Target
     """A database that its owner runs: one login does everything."""
 
     async def administer() -> ServerConnection:
+        if isinstance(place, OutsideMysql):
+            return await place.administer(timeout_s=CONNECT_TIMEOUT_S)
         return await place.connect(timeout_s=CONNECT_TIMEOUT_S)
 
     return Target(tenant, name, place, administer)
@@ -138,14 +135,14 @@ async def has_client_roles(target: Target, connection: TenantConnection) -> bool
     """Whether policies can name clients there: everywhere but on a plain PostgreSQL server."""
     if target.is_managed or target.dialect is Dialect.MYSQL:
         return True
-    return bool(await connection.fetch_value(CLIENT_ROLES))
+    return bool(await connection.fetch_value(QUERIES.has_client_roles_postgresql))
 
 
 async def verify_version(target: Target, connection: TenantConnection) -> None:
     """Pass for a server that is new enough; raises CapabilityMissing."""
     if target.dialect is Dialect.MYSQL:
         return  # The driver looks at it in each greeting.
-    version = await connection.fetch_value(POSTGRES_VERSION)
+    version = await connection.fetch_value(QUERIES.version_postgresql)
     if not isinstance(version, int) or version < VERSION_MIN:
         raise CapabilityMissing(
             server=target.place.server,
@@ -157,5 +154,5 @@ async def verify_version(target: Target, connection: TenantConnection) -> None:
 async def _take_lock(connection: TenantConnection, database: str) -> None:
     """One worker at a time: each statement that changes a schema there commits by itself."""
     name = "bulkhead:" + hashlib.sha256(database.encode()).hexdigest()[:40]
-    if await connection.fetch_value(MYSQL_LOCK, [name, LOCK_TIMEOUT_S]) != 1:
+    if await connection.fetch_value(QUERIES.lock_mysql, [name, LOCK_TIMEOUT_S]) != 1:
         raise DatabaseBusy(database=database)
