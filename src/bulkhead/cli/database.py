@@ -112,6 +112,43 @@ def open_psql(
     return run_opened(output, application, work)
 
 
+@database.command("extract")
+@click.option(
+    "--dialect",
+    type=click.Choice(["postgresql", "mysql"]),
+    default="postgresql",
+    show_default=True,
+    help="In whose SQL; MariaDB's is MySQL's.",
+)
+@click.option(
+    "--client-roles/--no-client-roles",
+    default=True,
+    show_default=True,
+    help="Whether the roles anon and authenticated exist, so that policies can name them.",
+)
+@click.argument("schema")
+@click.pass_obj
+def extract_schema(output: Output, *, dialect: str, client_roles: bool, schema: str) -> None:
+    """Print the declared schema of a database, such as store_platform.store, as SQL."""
+    from dataclasses import asdict
+
+    from bulkhead.apps import load_schema
+    from bulkhead.engine.extract.extract import Dialect, ExtractOptions, extract
+
+    options = ExtractOptions(client_roles=client_roles)
+    extracted = extract(load_schema(schema), Dialect(dialect), options)
+    found = {
+        "schema": schema,
+        "dialect": dialect,
+        "fingerprint": extracted.fingerprint,
+        "tables": [
+            {**asdict(table), "unique_constraints": sorted(table.unique_constraints)}
+            for table in extracted.tables
+        ],
+    }
+    output.data(found, text=extracted.script.rstrip("\n"))
+
+
 async def _url(system: System, name: str, login: str) -> str:
     from bulkhead.engine.connections.admin import url_of
 

@@ -1,5 +1,6 @@
 """Read SQLAlchemy's tables: what is declared of columns, constraints and indexes, per dialect."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -13,6 +14,8 @@ from bulkhead.engine.drivers.protocol import Dialect
 from bulkhead.engine.extract.model import SchemaUnsupported
 from bulkhead.engine.extract.names import quote, quote_text
 from bulkhead.engine.extract.types import DIALECTS, ColumnType, column_type
+
+_QUOTED = re.compile(r"`(?:[^`]|``)*`|(?P<text>'(?:[^'\\]|''|\\.)*')", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,8 @@ def compile_sql(clause: ClauseElement, dialect: Dialect) -> str:
     """An expression in the SQL of `dialect`, columns without their table."""
     plain = {"include_table": False, "literal_binds": True}
     text = str(clause.compile(dialect=DIALECTS[dialect], compile_kwargs=plain))
-    if dialect is Dialect.MYSQL and "\\" in text:
+    quoted = _QUOTED.finditer(text) if dialect is Dialect.MYSQL else ()
+    if any("\\" in (match["text"] or "") for match in quoted):
         reason = "has a backslash, which means one thing or another there"
         raise SchemaUnsupported(dialect=dialect, what=f"the expression {text}", reason=reason)
     return text

@@ -30,6 +30,8 @@ from bulkhead.engine.extract.model import (
 from bulkhead.engine.extract.names import check_distinct, in_brackets
 from bulkhead.engine.extract.types import COLLATION
 
+__all__ = ["Dialect", "ExtractOptions", "extract"]
+
 INDEX_BYTES_MAX = 3072
 """Of InnoDB's rows in the format Dynamic."""
 COMMENT_CHARACTERS_MAX = 1024

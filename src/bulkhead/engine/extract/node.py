@@ -9,6 +9,7 @@ from typing import Any, Final
 
 Node = tuple[Any, ...]
 
+FLIPPED: Final = {"=": "=", "<>": "<>", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
 OPPOSITES: Final = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 
 
@@ -34,9 +35,9 @@ def as_number(node: Node) -> Node:
 
 
 def operation(operator: str, left: Node, right: Node) -> Node:
-    """Two operands and what stands between them; `not like` is the negation of `like`."""
-    if operator.startswith("not "):
-        return negated((operator.removeprefix("not "), left, right))
+    """Two operands and what stands between them; a number that is compared stands on the right."""
+    if operator in FLIPPED and left[0] == "number" and right[0] != "number":
+        return (FLIPPED[operator], right, left)
     return (operator, left, right)
 
 
@@ -48,15 +49,21 @@ def joined(word: str, *parts: Node) -> Node:
     return (word, *flat)
 
 
-def negated(node: Node) -> Node:
-    """The negation, drawn inwards as far as it goes, as MariaDB does."""
+def negated(node: Node, *, truth_is_number: bool) -> Node:
+    """The negation, drawn inwards as far as it goes, as MariaDB does.
+
+    Where truth is a number, what is no comparison is compared with 0.
+    """
     match node:
         case ("not", inner):
             return inner  # type: ignore[no-any-return]
         case ("and" | "or", *parts):
-            return joined("or" if node[0] == "and" else "and", *map(negated, parts))
+            inverse = [negated(part, truth_is_number=truth_is_number) for part in parts]
+            return joined("or" if node[0] == "and" else "and", *inverse)
         case (operator, left, right) if operator in OPPOSITES:
             return (OPPOSITES[operator], left, right)
+        case ("name" | "call" | "number", *_) if truth_is_number:
+            return ("=", node, ("number", "0"))
     return ("not", node)
 
 

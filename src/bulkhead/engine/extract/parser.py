@@ -111,9 +111,9 @@ class _Parser:
 
     def _operand(self) -> Node:
         if self._accept("not"):
-            return nodes.negated(self._expression(_NOT))
+            return self._negated(self._expression(_NOT))
         if self._accept("!"):
-            return nodes.negated(self._expression(_SIGN))
+            return self._negated(self._expression(_SIGN))
         if sign := self._accept("-", "+"):
             return nodes.signed(sign, self._expression(_SIGN))
         found = self._primary()
@@ -140,7 +140,7 @@ class _Parser:
                 if word not in ("in", "between", "like", "ilike", "regexp"):
                     raise ExpressionUnreadable(str(word))
                 self._take()
-                return nodes.negated(self._continue(left, word, _LIKE))
+                return self._negated(self._continue(left, word, _LIKE))
             case "in":
                 return nodes.membership(left, self._parenthesized())
             case "between":
@@ -149,7 +149,13 @@ class _Parser:
                 return nodes.between(left, low, self._expression(_LIKE))
         if self._is("any", "all"):
             return self._any_or_all(left, operator)
-        return nodes.operation(operator, left, self._expression(binding))
+        right = self._expression(binding)
+        if operator.startswith("not "):
+            return self._negated((operator.removeprefix("not "), left, right))
+        return nodes.operation(operator, left, right)
+
+    def _negated(self, node: Node) -> Node:
+        return nodes.negated(node, truth_is_number=self.dialect is Dialect.MYSQL)
 
     def _is_what(self, left: Node) -> Node:
         is_negated = self._accept("not") is not None
@@ -158,7 +164,7 @@ class _Parser:
             found: Node = ("is distinct from", left, self._expression(_COMPARE))
         else:
             found = ("is", left, ("word", self._take().value))
-        return nodes.negated(found) if is_negated else found
+        return self._negated(found) if is_negated else found
 
     def _any_or_all(self, left: Node, operator: str) -> Node:
         word = self._take().value
@@ -167,7 +173,7 @@ class _Parser:
             if (word, operator) == ("any", "="):
                 return nodes.membership(left, items[0][1:])
             if (word, operator) == ("all", "<>"):
-                return nodes.negated(nodes.membership(left, items[0][1:]))
+                return self._negated(nodes.membership(left, items[0][1:]))
         return (operator, left, (word, *items))
 
     def _cast_to(self, found: Node) -> Node:

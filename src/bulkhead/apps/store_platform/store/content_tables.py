@@ -25,7 +25,7 @@ IDENTITY = sa.Table(
     sa.Column("tenant_id", Id(), primary_key=True),
     sa.Column("singleton", sa.Boolean(), nullable=False, server_default=sa.true(), unique=True),
     created_at(),
-    sa.CheckConstraint("singleton", name="singleton"),
+    sa.CheckConstraint("singleton = true", name="singleton"),
     comment="Whose database this is: one row, looked at before a connection is used.",
 )
 

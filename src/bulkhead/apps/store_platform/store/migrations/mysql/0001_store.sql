@@ -5,7 +5,7 @@ create table `_identity` (
   `singleton` tinyint(1) default true not null,
   `created_at` datetime(6) default (utc_timestamp(6)) not null,
   primary key (`tenant_id`),
-  constraint `_identity_singleton` check (singleton),
+  constraint `_identity_singleton` check (singleton = true),
   constraint `_identity_singleton_key` unique (`singleton`)
 ) engine=InnoDB row_format=Dynamic default charset=utf8mb4 collate=utf8mb4_bin comment='Whose database this is: one row, looked at before a connection is used.';
 

@@ -5,7 +5,7 @@ create table "public"."_identity" (
   "singleton" boolean default true not null,
   "created_at" timestamp with time zone default now() not null,
   constraint "_identity_pkey" primary key ("tenant_id"),
-  constraint "_identity_singleton" check (singleton),
+  constraint "_identity_singleton" check (singleton = true),
   constraint "_identity_singleton_key" unique ("singleton")
 );
 
