@@ -14,7 +14,8 @@ from bulkhead.engine.drivers.mysql_connection import MysqlConnection, open_conne
 from bulkhead.engine.drivers.mysql_wire import Target
 from bulkhead.engine.drivers.protocol import Dialect, Driver
 from bulkhead.engine.egress import Egress, Service
-from bulkhead.engine.fleet.databases import Outside, endpoint_of
+from bulkhead.engine.fleet.databases import Outside
+from bulkhead.engine.fleet.outside import endpoint_of
 
 if TYPE_CHECKING:
     from bulkhead.engine.drivers.secret import Secret
