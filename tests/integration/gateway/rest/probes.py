@@ -155,9 +155,16 @@ class ProbeGateway:
         error = answer.json()
         return Outcome(None, error["code"], error["message"])
 
-    async def get(self, path: str, actor: ProbeActor, **headers: str) -> httpx.Response:
+    async def get(
+        self,
+        path: str,
+        actor: ProbeActor,
+        headers: Mapping[str, str] | None = None,
+        params: Sequence[tuple[str, str]] = (),
+    ) -> httpx.Response:
         """Read whatever is at an address."""
-        return await self._http.get(path, headers={ACTOR: self._name(actor), **headers})
+        headers = {ACTOR: self._name(actor), **(headers or {})}
+        return await self._http.get(path, headers=headers, params=list(params))
 
     def _name(self, actor: ProbeActor) -> str:
         payload = json.loads(actor.claims)

@@ -61,6 +61,6 @@ async def verify_hidden(
 ) -> None:
     plain = await gateway.get(f"/{relation}", actor)
     dotted = await gateway.get(f"/{schema}.{relation}", actor)
-    chosen = await gateway.get(f"/{relation}", actor, **{"accept-profile": schema})
+    chosen = await gateway.get(f"/{relation}", actor, {"accept-profile": schema})
     codes = [answer.json()["code"] for answer in (plain, dotted, chosen)]
     assert codes == ["PGRST205", "PGRST205", "PGRST106"]
