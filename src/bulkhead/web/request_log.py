@@ -3,6 +3,8 @@
 Neither paths, queries, headers nor bodies are logged; they may hold secrets.
 """
 
+import asyncio
+import atexit
 import logging
 from collections.abc import Callable
 from functools import lru_cache
@@ -18,21 +20,24 @@ log = structlog.get_logger("bulkhead.web")
 
 QUIET_ROUTES = frozenset({"/livez", "/readyz", "/metrics"})
 SERVER_FAULT = 500
+DELAY_S = 0.05
+LINES_MAX = 500
 
 
 def request_log() -> Callable[[Exchange], None]:
     """What logs exchanges, as logs are configured now.
 
-    Where lines are JSON they are written directly: through the logger's stages, a line would cost
-    more than everything else that the web does for a request.
+    Where lines are JSON they are written directly, several at once: through the logger's stages,
+    and each for itself, they would cost more than everything else that the web does for a request.
     """
     config = structlog.get_config()
     processors = config["processors"]
     if not processors or processors[-1] is not render_json:
         return log_exchange
-    write = config["logger_factory"]().msg
+    lines = LineBuffer(config["logger_factory"]().msg)
+    atexit.register(lines.flush)
     least: int = config["wrapper_class"](None, (), {}).get_effective_level()
-    return _writer(write, least)
+    return _writer(lines, least)
 
 
 def log_exchange(exchange: Exchange) -> None:
@@ -76,10 +81,39 @@ def _render_start(method: str, route: str, status: int) -> str:
 _NAMES = {logging.DEBUG: "debug", logging.INFO: "info", logging.ERROR: "error"}
 
 
-def _writer(write: Callable[[str], None], least: int) -> Callable[[Exchange], None]:
+class LineBuffer:
+    """Lines that are written together, a moment after the first of them."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        """Write with `write`, which ends what it is given with a newline."""
+        self._write = write
+        self._lines: list[str] = []
+
+    def add(self, line: str) -> None:
+        """Write `line` within DELAY_S, or at once where no event loop runs."""
+        self._lines.append(line)
+        if len(self._lines) == 1:
+            try:
+                asyncio.get_running_loop().call_later(DELAY_S, self.flush)
+            except RuntimeError:
+                self.flush()
+        elif len(self._lines) >= LINES_MAX:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has been added."""
+        if self._lines:
+            text = "\n".join(self._lines)
+            self._lines.clear()
+            self._write(text)
+
+
+def _writer(lines: LineBuffer, least: int) -> Callable[[Exchange], None]:
     def write_exchange(exchange: Exchange) -> None:
         level = level_of(exchange)
         if level >= least:
-            write(render_line(exchange, level))
+            lines.add(render_line(exchange, level))
+        if level >= logging.ERROR:
+            lines.flush()
 
     return write_exchange

@@ -1,3 +1,4 @@
+import asyncio
 import datetime as dt
 import io
 import json
@@ -14,7 +15,7 @@ from bulkhead.engine.clock import stopped
 from bulkhead.engine.settings import Settings
 from bulkhead.web.exchange import Exchange
 from bulkhead.web.logs import HIDDEN, configure_logs, sounds_secret
-from bulkhead.web.request_log import log_exchange, request_log
+from bulkhead.web.request_log import LINES_MAX, LineBuffer, log_exchange, request_log
 
 NOON = dt.datetime(2026, 11, 26, 12, tzinfo=dt.UTC)
 
@@ -76,6 +77,29 @@ def test_a_line_that_is_written_directly_says_the_same(parts: Any) -> None:
     assert expected.pop("timestamp")
     assert line == expected
     assert list(line) == list(expected)
+
+
+async def test_lines_are_written_together_and_failures_at_once(stream: io.StringIO) -> None:
+    observe = request_log()
+    for number in range(3):
+        observe(Exchange(f"r{number}", "GET", "/a", 200, 0.001, None))
+    assert not stream.getvalue()
+    observe(Exchange("r3", "GET", "/a", 500, 0.001, None))
+    assert [line["request_id"] for line in lines(stream)] == ["r0", "r1", "r2", "r3"]
+
+
+async def test_a_line_that_nothing_follows_is_written_soon() -> None:
+    written: asyncio.Queue[str] = asyncio.Queue()
+    LineBuffer(written.put_nowait).add("a line")
+    async with asyncio.timeout(5.0):
+        assert await written.get() == "a line"
+
+
+async def test_no_more_lines_are_kept_than_so_many(stream: io.StringIO) -> None:
+    observe = request_log()
+    for number in range(LINES_MAX):
+        observe(Exchange(f"r{number}", "GET", "/a", 200, 0.001, None))
+    assert len(lines(stream)) == LINES_MAX
 
 
 def test_lines_as_text_go_through_the_logger() -> None:
