@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkhead.engine.messaging.saga import Saga
 from bulkhead.engine.messaging.subscription import Subscription
+from bulkhead.engine.sealing import Vault
 from bulkhead.engine.topology import Topology
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class Application:
     """Those of capabilities; the application's own stand in its topology."""
     people: Callable[[System], Any] | None = None
     """Opens the identity of the application's users, where it has any."""
+    vault: Callable[[System], Vault] | None = None
+    """Opens the vault with the application's secrets, where it keeps any."""
     mount: Callable[[System], Mounted] | None = None
     load_sample: Callable[[System], Awaitable[Sequence[str]]] | None = None
     """Loads sample data once, and returns lines that tell a person what there is to try."""

@@ -37,6 +37,23 @@ class SealContext:
         return f"{self.table}.{self.column} of {self.key}"
 
 
+@dataclass(frozen=True, slots=True)
+class SealedColumn:
+    """A column of sealed values, so that they can be sealed anew when a key is rotated.
+
+    Names are those of the database, unquoted. The context of a value is that of its row: `key` and
+    `tenant` are columns of it, and the tenant's name begins with `tenant_prefix`.
+    """
+
+    table: str
+    """With its schema: `bulkhead.fleet_tenants`."""
+    column: str
+    key: str = "id"
+    key_type: str = "uuid"
+    tenant: str = "id"
+    tenant_prefix: str = ""
+
+
 class Sealer(Protocol):
     """Seals bytes so that nobody reads, changes or moves them unnoticed."""
 
@@ -45,3 +62,10 @@ class Sealer(Protocol):
 
     async def open(self, sealed: bytes, context: SealContext) -> bytes:
         """What was sealed for the place `context`; raises SealBroken."""
+
+
+class Vault(Sealer, Protocol):
+    """A sealer that must be unlocked before it is used."""
+
+    async def unlock(self) -> None:
+        """Check that the keys belong to the data; raises what keeps the process from starting."""

@@ -59,6 +59,8 @@ class System:
     relay: Relay
     sagas: SagaRunner
     saga_worker: SagaWorker
+    vault: Any = None
+    """The application's vault, where it keeps secrets."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def database(self, name: str) -> OpenDatabase:
@@ -130,7 +132,7 @@ def build_system(
         handler_timeout_s=min(HANDLER_TIMEOUT_S, settings.lease_s / 2),
     )
     hot = [database.name for database in application.topology.databases if database.hot]
-    return System(
+    system = System(
         application,
         settings,
         router,
@@ -140,6 +142,9 @@ def build_system(
         runner,
         SagaWorker(runner),
     )
+    if application.vault is not None:
+        system.vault = application.vault(system)
+    return system
 
 
 @asynccontextmanager
@@ -149,7 +154,7 @@ async def open_system(
     """Start the servers, bring the databases up to date and open the application.
 
     Workers are not started. With `provision=False` nothing is created or migrated.
-    Raises whatever keeps a server from starting, and RoleUnsafe.
+    Raises whatever keeps a server from starting, RoleUnsafe, and what keeps a vault locked.
     """
     placements = place(application, settings)
     async with started(placements):
@@ -158,6 +163,8 @@ async def open_system(
         system = build_system(application, settings, placements)
         try:
             await system.router.verify()
+            if system.vault is not None:
+                await system.vault.unlock()
             yield system
         finally:
             await system.close()
