@@ -4,10 +4,11 @@ What is missing can be made. What differs is reported and never touched: whoever
 on it, and rows may not fit. What nobody asked for is listed and left alone.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from bulkhead.engine.drivers.protocol import ServerConnection
+from bulkhead.engine.drivers.protocol import Dialect, ServerConnection
 from bulkhead.engine.errors import Conflict
 from bulkhead.engine.extract import ddl
 from bulkhead.engine.extract.introspect import TIMEOUT_S, introspect
@@ -138,20 +139,38 @@ async def create_missing(
     """Make all that is missing and return what had been found; again, it finds nothing to do.
 
     Raises SchemaDiffers before anything is made, and RowsWithoutValue. `before` is called before
-    each object is made, to note the progress. `connection` must not stand in a transaction; each
-    statement is one. `timeout_s` is for each statement.
+    each object is made, to note the progress. `connection` must not stand in a transaction: on
+    PostgreSQL everything is one, on MySQL each statement is. `timeout_s` is for each statement.
     """
     difference = compare(required, await introspect(connection, timeout_s=timeout_s))
     difference.verify_compatible()
-    for each in difference.missing:
-        if before is not None:
-            await before(each)
-        if each.needs_empty_table:
-            await _verify_empty(connection, each.object.key, timeout_s=timeout_s)
-        for statement in each.statements:
-            text = sendable(statement, required.dialect)
-            await connection.execute(text, (), timeout_s=timeout_s)
+    if not difference.missing:
+        return difference
+    async with _at_once(connection, timeout_s):
+        for each in difference.missing:
+            if before is not None:
+                await before(each)
+            if each.needs_empty_table:
+                await _verify_empty(connection, each.object.key, timeout_s=timeout_s)
+            for statement in each.statements:
+                text = sendable(statement, required.dialect)
+                await connection.execute(text, (), timeout_s=timeout_s)
     return difference
+
+
+@asynccontextmanager
+async def _at_once(connection: ServerConnection, timeout_s: float) -> AsyncIterator[None]:
+    """All or nothing, where the server can; a table is never seen without its row security."""
+    if connection.dialect is Dialect.MYSQL:
+        yield
+        return
+    await connection.begin(read_only=False, timeout_s=timeout_s)
+    try:
+        yield
+    except BaseException:
+        await connection.rollback(timeout_s=timeout_s)  # shape: commit - there is no pool here
+        raise
+    await connection.commit(timeout_s=timeout_s)  # shape: commit - there is no pool here
 
 
 def _is_made_with_table(required: Extracted, key: Key, tables: set[str]) -> bool:
