@@ -166,6 +166,7 @@ async def test_a_user_has_the_id_that_is_asked_for(office: Office) -> None:
         bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4, prefix=b"2a")).decode(),
         PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD),
     ],
+    ids=["bcrypt 2b", "bcrypt 2a", "argon2"],
 )
 async def test_users_move_in_with_their_passwords(office: Office, hashed: str) -> None:
     await office.create(email=ADA, password_hash=hashed, email_confirm=True)

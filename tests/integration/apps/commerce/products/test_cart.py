@@ -17,6 +17,7 @@ from bulkhead.engine.connections.claims import SERVICE, user
 from bulkhead.engine.ids import new_id
 from bulkhead.engine.testing import TestServers
 
+NOWHERE = "01a20000-0000-7000-8000-000000000000"
 EMPTY = {"lines": [], "quantity": 0, "totals": []}
 
 
@@ -45,11 +46,11 @@ async def put(caller: Caller, ware: Ware, quantity: int = 1, *, number: int = 0)
     ("method", "path", "body"),
     [
         ("GET", "/cart", None),
-        ("POST", "/cart", {"variant_id": str(new_id())}),
+        ("POST", "/cart", {"variant_id": NOWHERE}),
         ("POST", "/cart/merge", {"lines": []}),
         ("POST", "/cart/accept-prices", None),
-        ("PATCH", f"/cart/{new_id()}", {"quantity": 1}),
-        ("DELETE", f"/cart/{new_id()}", None),
+        ("PATCH", f"/cart/{NOWHERE}", {"quantity": 1}),
+        ("DELETE", f"/cart/{NOWHERE}", None),
         ("DELETE", "/cart", None),
     ],
 )
@@ -187,7 +188,7 @@ async def test_a_visitor_s_lines_are_merged_as_far_as_they_are_for_sale(
     lines = [
         {"variant_id": str(lamp.variants[0]), "quantity": 5},
         {"variant_id": str(lamp.variants[1]), "quantity": 2},
-        {"variant_id": str(new_id()), "quantity": 1},
+        {"variant_id": NOWHERE, "quantity": 1},
     ]
     merged = (await ada.send("POST", "/cart/merge", {"lines": lines})).json()
     assert [line["quantity"] for line in merged["lines"]] == [999, 2]

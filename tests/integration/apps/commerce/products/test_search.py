@@ -57,6 +57,7 @@ async def shop(
         ("prototype", []),
         ("zzzzzz", []),
     ],
+    ids=lambda value: "a SKU" if str(value).startswith("SKU-") else None,
 )
 async def test_words_find(shop: Storefront, text: str, titles: list[str]) -> None:
     assert sorted(await shop.titles(f"/search?q={quote(text)}")) == sorted(titles)
