@@ -41,6 +41,7 @@ def test_a_file_that_is_gone_is_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [b"", b"\n", b"# nothing\n", b"short", os.urandom(31), os.urandom(33), b"!" * 44, b"A" * 60],
+    ids=["empty", "blank", "comment", "short", "31 bytes", "33 bytes", "no base64", "too long"],
 )
 def test_a_file_that_holds_no_key_is_refused_without_being_quoted(
     tmp_path: Path, content: bytes
