@@ -18,7 +18,7 @@ HOPELESS = (StatementTimeout, ServerUnreachable)
 """Losses of a connection after which another one fares no better."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Use:
     """A connection in use, and where it goes back to."""
 

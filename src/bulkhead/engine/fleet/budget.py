@@ -112,10 +112,12 @@ class ServerBudget:
         self._first.pop(pool, None)
         self._extra.pop(pool, None)
 
-    def put(self, lease: Lease) -> None:
-        """Note that a connection is idle."""
-        lease.idle_since_s = monotonic_s()
+    def put(self, lease: Lease, now_s: float) -> None:
+        """Note that a connection is idle; its place may serve who waits."""
+        lease.idle_since_s = now_s
         self._idle[id(lease)] = lease
+        if self._first or self._extra:
+            self.serve()
 
     def pick(self, lease: Lease) -> None:
         """Note that it is idle no more."""

@@ -90,17 +90,17 @@ class TenantCache:
         """What is known of the tenant at the moment."""
         return self._entries.get(tenant)
 
-    def fresh(self, tenant: TenantId) -> Entry | None:
+    def fresh(self, tenant: TenantId, now_s: float) -> Entry | None:
         """What is known of the tenant if it is known for sure; costs nothing."""
         entry = self._entries.get(tenant)
-        if entry is None or entry.changed or entry.age_s > entry.ttl_s:
+        if entry is None or entry.changed or now_s - entry.loaded_at_s > entry.ttl_s:
             return None
         self._entries.move_to_end(tenant)
         return entry
 
     async def get(self, tenant: TenantId) -> Entry:
         """What is known of the tenant; raises TenantUnknown, or why the registry is away."""
-        if (entry := self.fresh(tenant)) is not None:
+        if (entry := self.fresh(tenant, monotonic_s())) is not None:
             return entry
         entry = self._entries.get(tenant)
         if entry is not None and not entry.changed and monotonic_s() < entry.retry_at_s:

@@ -56,7 +56,7 @@ class TenantConnection:
         "timeout_s",
     )
 
-    def __init__(self, connection: ServerConnection, tenant: TenantId, *, timeout_s: float) -> None:
+    def __init__(self, connection: ServerConnection, tenant: TenantId, timeout_s: float) -> None:
         """Wrap `connection`; `timeout_s` bounds each statement."""
         self._connection = connection
         self._failed = False
@@ -86,11 +86,20 @@ class TenantConnection:
 
     async def fetch(self, statement: Statement, params: Params = None) -> Sequence[Row]:
         """Run a statement and return its rows, each a mapping by column name."""
+        connection = self._connection
         if isinstance(statement, str):
             self._note(statement)
-            return await self._fetch(Ready(statement, _ordered(params)))
-        compiled = compiler_for(self.dialect).compile(statement, _columns(params))
-        return compiled.convert(await self._fetch(compiled.fill(_named(params))))
+            compiled, sql, args = None, statement, _ordered(params)
+        else:
+            compiled = compiler_for(connection.dialect).compile(statement, _columns(params))
+            ready = compiled.fill(_named(params))
+            sql, args = ready.sql, ready.args
+        try:
+            rows = await connection.fetch(sql, args, timeout_s=self.timeout_s)
+        except Exception as error:
+            self._fail(error)
+            raise
+        return rows if compiled is None else compiled.convert(rows)
 
     async def fetch_one(self, statement: Statement, params: Params = None) -> Row | None:
         """Run a statement and return its first row, or None."""
@@ -153,16 +162,9 @@ class TenantConnection:
         compiled = compiler_for(self.dialect).compile(statement, _columns(params))
         return compiled.fill(_named(params))
 
-    async def _fetch(self, ready: Ready) -> Sequence[Row]:
-        try:
-            return await self._connection.fetch(ready.sql, ready.args, timeout_s=self.timeout_s)
-        except Exception as error:
-            self._fail(error)
-            raise
-
     def _note(self, sql: str) -> None:
         """Plain SQL may leave something in the session."""
-        if not self.spent and leaves_traces(sql, in_transaction=self._in_transaction):
+        if leaves_traces(sql, self._in_transaction):
             self.spent = True
 
     def _fail(self, error: BaseException) -> None:
@@ -279,7 +281,7 @@ def is_trouble(error: BulkheadError) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def leaves_traces(sql: str, *, in_transaction: bool) -> bool:
+def leaves_traces(sql: str, in_transaction: bool) -> bool:  # noqa: FBT001 - half the time
     """Whether plain SQL may leave something in its session that nothing wipes later."""
     if in_transaction:
         return may_last(sql)

@@ -66,8 +66,10 @@ class Fleet:
     cache: TenantCache = field(init=False)
     _budgets: dict[str, ServerBudget] = field(default_factory=dict)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _timeout_s: float = 0.0
 
     def __post_init__(self) -> None:
+        self._timeout_s = self.limits.statement_timeout_s + 2.0  # The server's own acts first.
         self.cache = TenantCache(self._load, self.limits.tenants_max, self.limits.row_ttl_s)
 
     def start(self) -> None:
@@ -112,7 +114,7 @@ class Fleet:
         self, tenant: TenantId, statement: Statement, params: Params = None
     ) -> Sequence[Row]:
         """Run one statement in the tenant's database and return its rows."""
-        use = await self.lease(tenant, SERVED)
+        use = self._lease_now(tenant, SERVED) or await self.lease(tenant, SERVED)
         try:
             rows = await use.connection.fetch(statement, params)
         except BaseException as error:
@@ -156,7 +158,9 @@ class Fleet:
 
     async def lease(self, tenant: TenantId, states: frozenset[TenantState]) -> Use:
         """Lease a connection; `release` it. Prefer `connection`."""
-        entry = self.cache.fresh(tenant) or await self.cache.get(tenant)
+        if (use := self._lease_now(tenant, states)) is not None:
+            return use
+        entry = await self.cache.get(tenant)
         if entry.row.state not in states:
             raise refusal(entry.row)
         try:
@@ -164,15 +168,13 @@ class Fleet:
             lease = await pool.acquire()
         except (PoolRetired, *REFUSALS) as error:
             pool, lease = await self._lease_anew(entry, states, error)
-        timeout_s = self.limits.statement_timeout_s + 2.0  # The server's own acts first.
-        return Use(pool, lease, TenantConnection(lease.connection, tenant, timeout_s=timeout_s))
+        return self._use(pool, lease)
 
     def release(self, use: Use, error: BaseException | None) -> None:
         """Give back what `lease` gave; `error` is what ended its use."""
         pool, connection = use.pool, use.connection
-        failure = connection.failure
-        usable = not connection.spent and not connection.in_transaction
-        if failure is not None:
+        usable = not (connection.spent or connection.in_transaction)
+        if (failure := connection.failure) is not None:
             pool.failed(failure)
             if is_connection_loss(failure):
                 usable = False
@@ -181,7 +183,20 @@ class Fleet:
             pool.breaker.succeeded()
         else:
             pool.breaker.abandoned()
-        pool.release(use.lease, usable=usable and not isinstance(error, asyncio.CancelledError))
+            usable = usable and not isinstance(error, asyncio.CancelledError)
+        pool.release(use.lease, usable=usable)
+
+    def _lease_now(self, tenant: TenantId, states: frozenset[TenantState]) -> Use | None:
+        """The short way, where the tenant is known and one of its connections is idle."""
+        now_s = monotonic_s()
+        entry = self.cache.fresh(tenant, now_s)
+        if entry is None or entry.pool is None or entry.row.state not in states:
+            return None
+        lease = entry.pool.acquire_now(now_s)
+        return None if lease is None else self._use(entry.pool, lease)
+
+    def _use(self, pool: TenantPool, lease: Lease) -> Use:
+        return Use(pool, lease, TenantConnection(lease.connection, pool.tenant, self._timeout_s))
 
     async def _lease_anew(
         self, entry: Entry, states: frozenset[TenantState], error: BulkheadError

@@ -8,7 +8,7 @@ is in use is closed when it comes back, so that no statement is cut off.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -74,7 +74,7 @@ class TenantPool:
     has_connected: bool = False
     """Whether the tenant's database has been reached, here or at the place before."""
     _idle: list[Lease] = field(default_factory=list)
-    _out: OrderedDict[int, Lease] = field(default_factory=OrderedDict)
+    _out: dict[int, Lease] = field(default_factory=dict)
     """In use, the oldest first."""
     _waiters: deque[tuple[float, Waiter]] = field(default_factory=deque)
     _retired: bool = False
@@ -87,6 +87,11 @@ class TenantPool:
         self.budget.pools += 1
 
     @property
+    def in_use(self) -> int:
+        """How many connections are leased."""
+        return len(self._out)
+
+    @property
     def is_slow(self) -> bool:
         """Whether a statement has been running for a while."""
         oldest = next(iter(self._out.values()), None)
@@ -97,6 +102,19 @@ class TenantPool:
         """Whether nobody uses or awaits a connection."""
         return self.size == len(self._idle) and not self._waiters
 
+    def acquire_now(self, now_s: float) -> Lease | None:
+        """Lease a connection that is idle and known to be well; None when that takes longer."""
+        if not self._idle or self.breaker.opened:
+            return None
+        lease = self._idle[-1]
+        if now_s - lease.verified_at_s > self.limits.identity_every_s:
+            return None
+        if lease.connection.is_closed():
+            return None
+        self._idle.pop()
+        self.budget.pick(lease)
+        return self._lend(lease, now_s)
+
     async def acquire(self) -> Lease:
         """Lease a connection that is known to lead to the tenant's own database.
 
@@ -106,7 +124,6 @@ class TenantPool:
         if self._retired:
             raise PoolRetired(tenant=self.tenant)
         self._check_breaker()
-        self.stats.acquired += 1
         lease = self._take_idle()
         try:
             if lease is None:
@@ -116,17 +133,14 @@ class TenantPool:
         except BaseException:
             self.breaker.abandoned()
             raise
-        lease.leased_at_s = monotonic_s()
-        self._out[id(lease)] = lease
-        self.stats.in_use += 1
-        return lease
+        return self._lend(lease, monotonic_s())
 
     def release(self, lease: Lease, *, usable: bool) -> None:
         """Give a lease back; what is not `usable` is closed and its place is freed."""
         del self._out[id(lease)]
-        self.stats.in_use -= 1
         self._take_back(lease, usable=usable)
-        self._note_drained()
+        if self._retired:
+            self._note_drained()
 
     def failed(self, error: BulkheadError) -> None:
         """Note that the tenant's server does not answer, or refuses; then nobody waits for it."""
@@ -195,6 +209,12 @@ class TenantPool:
         if self._refusal is not None:
             return type(self._refusal)(**self._refusal.details)
         return DatabaseUnavailable(database=self.tenant)
+
+    def _lend(self, lease: Lease, now_s: float) -> Lease:
+        lease.leased_at_s = now_s
+        self._out[id(lease)] = lease
+        self.stats.acquired += 1
+        return lease
 
     async def _acquire_slowly(self) -> Lease:
         started_s = monotonic_s()
@@ -332,15 +352,13 @@ class TenantPool:
         if (
             not usable
             or self._retired
-            or lease.connection.is_closed()
             or now_s - lease.opened_at_s > self.limits.age_s_max
-            or self._should_yield(now_s)
+            or (self.budget.is_contended and self._should_yield(now_s))
         ):
             self._close(lease)
-        elif not self._hand_over(lease):
+        elif not self._waiters or not self._hand_over(lease):
             self._idle.append(lease)
-            self.budget.put(lease)
-            self.budget.serve()
+            self.budget.put(lease, now_s)
 
     def _should_yield(self, now_s: float) -> bool:
         """Whether a tenant that has no connection at all should have this place.
@@ -348,8 +366,6 @@ class TenantPool:
         One that others of the tenant wait for goes over only when it is not the last one, or when
         it has served for a while: opening a connection costs as much as many statements.
         """
-        if not self.budget.is_contended:
-            return False
         if not self._waiters or self.size > 1:
             return True
         waited_s = now_s - self._waiters[0][0]

@@ -299,7 +299,7 @@ async def test_a_caller_that_gives_up_leaves_no_connection_behind(
         entry = made.fleet.cache.peek(tenant)
         assert entry is not None
         assert entry.pool is not None
-        assert (entry.pool.stats.in_use, entry.pool.stats.waiting) == (0, 0)
+        assert (entry.pool.in_use, entry.pool.stats.waiting) == (0, 0)
         assert entry.pool.is_quiet
         (taken, idle, _) = made.fleet.stats().servers[made.drivers["shared"].server]
         assert taken == idle
