@@ -19,9 +19,10 @@ MARKS = {"ok": "ok  ", "info": "info", "warning": "warn", "error": "FAIL"}
 def doctor(output: Output, *, application: str, verbose: bool) -> int:
     """Check everything that can be checked without changing anything.
 
-    Connectivity, roles, capabilities, migrations, dead and late events, stuck sagas, references
-    and every invariant of the application. Exit code 7 when something is wrong.
+    Connectivity, roles, capabilities, migrations, dead and late events, stuck sagas, references,
+    keys of secrets and every invariant of the application. Exit code 7 when something is wrong.
     """
+    from bulkhead.capabilities.vault.check_up import check_vault
     from bulkhead.engine.monitoring.doctor import diagnose
     from bulkhead.engine.system import System, migration_sets
 
@@ -32,6 +33,8 @@ def doctor(output: Output, *, application: str, verbose: bool) -> int:
             sets_of=lambda name: migration_sets(system.application, name),
             invariants=system.application.invariants,
         )
+        if system.vault is not None:
+            findings += await check_vault(system.vault)
         bad = [finding for finding in findings if finding.level in {"error", "warning"}]
         lines = [
             f"{MARKS[f.level]}  {f.subject:22} {f.detail}"

@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "policy": ("policy", "Lint row level security and explain what a user sees."),
     "user": ("user", "Create users and tokens."),
     "key": ("key", "List, rotate and revoke the keys of databases and of tokens."),
+    "secret": ("secret", "List, rotate and export the keys under which secrets are sealed."),
     "version": ("version", "Print the version."),
 }
 

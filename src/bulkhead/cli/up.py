@@ -28,11 +28,15 @@ def up(output: Output, *, host: str | None, port: int | None, sample: bool) -> i
     Creates and migrates the databases, loads sample data on the first run, finishes what a crash
     has left half done, and prints what there is to try.
     """
+    from bulkhead.engine.egress import open_egress
+
     settings = settings_of(output, host=host, port=port)
     running = Running.find(settings)
     if running is not None:
         output.note(f"Already running at {running.url} (pid {running.pid}).")
         return EXIT_CONFLICT
+    if (note := open_egress(settings).note) is not None:
+        output.step(note)
     return run(_up(output, settings, sample=sample))
 
 

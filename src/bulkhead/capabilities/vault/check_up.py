@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING, Final
 
+from bulkhead.capabilities.vault.errors import SecretDestroyed
 from bulkhead.capabilities.vault.rotation import BATCH, context_of, list_sealed
 from bulkhead.capabilities.vault.vault import Q
 from bulkhead.engine.connections.claims import SERVICE
@@ -55,14 +56,17 @@ async def check_values(vault: Vault) -> list[Finding]:
     """Open every sealed value: one finding for each sealed column."""
     findings = []
     for column in vault.columns:
-        number, broken = await _open_all(vault, column)
+        number, broken, destroyed = await _open_all(vault, column)
         where = f"{column.table}.{column.column}"
         if broken:
             first = ", ".join(broken[:BROKEN_SHOWN])
             detail = f"{len(broken)} of {number} values do not open: {first}"
             findings.append(Finding(Level.ERROR, "seal_broken", where, detail, _REMEDY))
         else:
-            findings.append(Finding(Level.OK, "seals_open", where, f"{number} values open"))
+            detail = f"{number - destroyed} values open"
+            if destroyed:
+                detail += f", {destroyed} were destroyed with their keys"
+            findings.append(Finding(Level.OK, "seals_open", where, detail))
     return findings
 
 
@@ -112,17 +116,20 @@ async def _broken_keys(vault: Vault) -> list[str]:
         after = rows[-1]["id"]
 
 
-async def _open_all(vault: Vault, column: SealedColumn) -> tuple[int, list[str]]:
-    number, broken, after = 0, [], None
+async def _open_all(vault: Vault, column: SealedColumn) -> tuple[int, list[str], int]:
+    """How many values there are, which of them are broken, and how many destroyed on purpose."""
+    number, destroyed, broken, after = 0, 0, [], None
     while True:
         async with vault.database.transaction(SERVICE, read_only=True) as tx:
             rows = await list_sealed(tx, column, after=after)
         for row in rows:
             try:
                 await vault.open(row["sealed"], context_of(vault, column, row))
+            except SecretDestroyed:
+                destroyed += 1
             except BulkheadError:
                 broken.append(row["key"])
         number += len(rows)
         if not rows:
-            return number, broken
+            return number, broken, destroyed
         after = rows[-1]["key"]

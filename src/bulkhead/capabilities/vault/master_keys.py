@@ -62,11 +62,11 @@ class MasterKeys:
         return self.keys[0]
 
     def add(self, *keys: MasterKey) -> None:
-        """Put keys on top, those that are there already left out; raises MasterKeyUnusable."""
+        """Put keys below those that are there already; raises MasterKeyUnusable."""
         self._refuse_foreign("it is the operator's to change")
         with locked(self.path):
             here = self.keys
-            self._write([*(key for key in keys if key not in here), *here])
+            self._write([*here, *(key for key in keys if key not in here)])
 
     def rotate(self) -> MasterKey:
         """A new key, on top; raises RotationRefused for a file that is not ours to change."""
@@ -75,7 +75,8 @@ class MasterKeys:
                 reason=f"put a new key, 32 random bytes in base64, on top of '{self.path}' first"
             )
         made = MasterKey(secrets.token_bytes(KEY_BYTES))
-        self.add(made)
+        with locked(self.path):
+            self._write([made, *self.keys])
         return made
 
     def _refuse_foreign(self, reason: str) -> None:
