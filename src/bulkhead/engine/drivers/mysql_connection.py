@@ -25,6 +25,7 @@ from bulkhead.engine.drivers.errors import (
 )
 from bulkhead.engine.drivers.identity import IdentityMismatch, verify_names
 from bulkhead.engine.drivers.mysql_errors import (
+    NO_BULK,
     PACKET_TOO_LARGE,
     UNKNOWN_TABLE,
     ServerSuspicious,
@@ -203,15 +204,9 @@ class MysqlConnection:
         statement = await self._prepare(text)
         for start in range(0, len(rows), BULK_ROWS_MAX):
             part = rows[start : start + BULK_ROWS_MAX]
-            if self._can_bulk(part):
-                try:
-                    await statement.execute_bulk(part)
-                except ValueError:  # The values of a column differ in type; nothing was sent.
-                    pass
-                else:
-                    continue
-            for row in part:
-                await statement.execute(row)
+            if not (self._can_bulk(part) and await _execute_bulk(statement, part)):
+                for row in part:
+                    await statement.execute(row)
 
     def _can_bulk(self, rows: Sequence[tuple[object, ...]]) -> bool:
         """Whether MariaDB takes all rows in one message, and they are small enough for it."""
@@ -310,6 +305,19 @@ def _settings(*, is_mariadb: bool, is_bounded: bool) -> Mapping[str, str]:
             "idle_transaction_timeout": "15",
         }
     return settings | {"max_execution_time": str(STATEMENT_TIMEOUT_S * 1000)}
+
+
+async def _execute_bulk(statement: Any, rows: Sequence[tuple[object, ...]]) -> bool:  # noqa: ANN401
+    """Send rows in one message; False where that cannot be done, and nothing was."""
+    try:
+        await statement.execute_bulk(rows)
+    except ValueError:  # The values of a column differ in type.
+        return False
+    except mysql.Error as error:
+        if error_number(error) != NO_BULK:  # Tables with some foreign keys take none.
+            raise
+        return False
+    return True
 
 
 def _check_count(placeholders: int, given: int) -> None:

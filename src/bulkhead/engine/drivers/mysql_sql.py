@@ -18,6 +18,7 @@ ACCOUNT_CHARACTERS_MAX = 32
 """MySQL's; MariaDB takes longer ones."""
 ACCOUNT_PREFIX_CHARACTERS = 15
 BASIC_PLANE_LAST = "\uffff"
+SPACES = (" ", "\t", "\n", "\v", "\f", "\r")
 _ESCAPES = str.maketrans(
     {"'": "''", "\\": "\\\\", "\0": "\\0", "\n": "\\n", "\r": "\\r", "\x1a": "\\Z"}
 )
@@ -36,7 +37,7 @@ def quote_name(name: str) -> str:
     """Render an identifier, the same in every `sql_mode`; raises Invalid for an impossible one."""
     if not name or len(name) > NAME_CHARACTERS_MAX:
         raise Invalid(reason=f"a name has 1 to {NAME_CHARACTERS_MAX} characters")
-    if name.endswith(" ") or "\0" in name or max(name) > BASIC_PLANE_LAST:
+    if name.endswith(SPACES) or "\0" in name or max(name) > BASIC_PLANE_LAST:
         raise Invalid(
             reason="a name on MySQL ends with no space, and has neither a NUL nor a character "
             "beyond the basic plane"

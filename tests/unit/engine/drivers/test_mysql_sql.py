@@ -14,7 +14,7 @@ from bulkhead.engine.drivers.protocol import DatabaseSpec, Login
 from bulkhead.engine.errors import Invalid
 
 
-@pytest.mark.parametrize("name", ["", "a ", "a\0b", "x" * 65, "\ud800", "a😀"])
+@pytest.mark.parametrize("name", ["", "a ", "a\r", "a\0b", "x" * 65, "\ud800", "a😀"])
 def test_a_name_that_mysql_cannot_have_is_refused(name: str) -> None:
     with pytest.raises(Invalid):
         quote_name(name)
