@@ -1,0 +1,1 @@
+"""The master database: whose stores there are, where they live, what they use and pay."""

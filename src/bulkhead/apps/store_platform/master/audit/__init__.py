@@ -1,0 +1,1 @@
+"""Who did what: a chain of rows that are never changed."""

@@ -1,0 +1,1 @@
+"""Subscriptions, their trials and periods, and what is charged for them."""

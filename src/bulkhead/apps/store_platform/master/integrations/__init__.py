@@ -1,0 +1,1 @@
+"""What stores are connected to."""

@@ -1,0 +1,53 @@
+-- name: put_integration
+-- What a store is connected to, in place of what it was; the id is that of store and purpose.
+insert into public.integration_configs
+  (id, store_id, integration_type, config_data, connection_status, tested_at)
+values ($1, $2, $3, $4::jsonb, $5, case $5 when 'untested' then null else now() end)
+on conflict (id) do update
+set integration_type = excluded.integration_type,
+  config_data = excluded.config_data,
+  connection_status = excluded.connection_status,
+  tested_at = excluded.tested_at,
+  last_error = null,
+  is_active = true
+
+-- name: put_secret
+-- The sealed part of a connection.
+insert into public.integration_secrets (integration_id, sealed_config)
+values ($1, $2)
+on conflict (integration_id) do update
+set sealed_config = excluded.sealed_config
+
+-- name: find_secret
+-- The sealed part of a connection.
+select i.id, i.store_id, i.integration_type, i.config_data::text as config_data, s.sealed_config
+from public.integration_configs i
+join public.integration_secrets s on s.integration_id = i.id
+where i.store_id = $1
+  and i.purpose = $2
+  and i.is_active
+
+-- name: list_integrations
+-- What a store is connected to, as the asking role may see it.
+select id, integration_type, purpose, is_active, config_data::text as config_data,
+  connection_status, last_error, tested_at, created_at, updated_at
+from public.integration_configs
+where store_id = $1
+order by purpose, created_at
+
+-- name: note_tested
+-- How the last try of a connection ended.
+update public.integration_configs
+set connection_status = $3,
+  last_error = left($4, 1000),
+  tested_at = now()
+where store_id = $1
+  and purpose = $2
+  and is_active
+
+-- name: set_storage
+-- Let a store say where its files are.
+update public.stores
+set storage_type = $2,
+  storage_status = $3
+where id = $1

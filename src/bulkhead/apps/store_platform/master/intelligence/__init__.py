@@ -1,0 +1,1 @@
+"""What is rolled up from the stores and from what they used."""

@@ -1,0 +1,1 @@
+"""What stores use of their plans: held, settled, counted."""

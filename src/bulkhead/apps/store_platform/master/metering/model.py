@@ -1,0 +1,105 @@
+"""What is counted of a store, and what happens when its plan allows no more."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from bulkhead.engine.errors import BulkheadError
+
+EVER: Final = dt.date(1970, 1, 1)
+"""The period of what a store has at once, such as products."""
+BYTES_PER_GB: Final = 10**9
+
+
+class Metric(StrEnum):
+    """What a plan limits."""
+
+    PRODUCTS = "products"
+    ORDERS = "orders"
+    STORAGE_BYTES = "storage_bytes"
+    API_CALLS = "api_calls"
+
+    @property
+    def is_monthly(self) -> bool:
+        """Whether it begins anew each month, in UTC."""
+        return self in {Metric.ORDERS, Metric.API_CALLS}
+
+
+class PlanLimitReached(BulkheadError):
+    """The plan '{plan}' allows {limit} {metric}, and no more are left."""
+
+    code = "plan_limit_reached"
+    status = 402
+    hint = "Choose a larger plan, or wait for the next month where the limit is monthly."
+
+
+class SubscriptionExpired(BulkheadError):
+    """The subscription of the store has expired: it can be read, and not written."""
+
+    code = "subscription_expired"
+    status = 402
+    hint = "Subscribe to a plan: POST /store_platform/stores/<id>/subscription"
+
+
+class StoreInactive(BulkheadError):
+    """The store is switched off."""
+
+    code = "store_inactive"
+    status = 403
+    hint = "Set is_active to true."
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What is taken from a limit before it is written in the store's database."""
+
+    id: UUID
+    store: UUID
+    metric: Metric
+    amount: int
+    """Below zero for what is being deleted."""
+    subject: UUID
+    """The row in the store's database: while it is there, a hold above zero is settled, and one
+    below zero released."""
+    value: Decimal = Decimal(0)
+    """Of an order, its total."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of a store's API, before it is carried out."""
+
+    id: UUID
+    store: UUID
+    endpoint: str
+    method: str
+    ip_address: str | None
+    user_agent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A call that was counted."""
+
+    call: Call
+    at: dt.datetime
+    owner: UUID
+    database_status: str
+    currency: str
+    is_active: bool
+    is_expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call ended."""
+
+    call: Admitted
+    status: int
+    ms: int
+    error: str | None

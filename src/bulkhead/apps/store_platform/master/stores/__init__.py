@@ -1,0 +1,1 @@
+"""The stores of the platform: made, found, changed, closed."""
