@@ -152,13 +152,16 @@ class Compiler:
     def _compile(self, statement: Executable, columns: tuple[str, ...]) -> Compiled:
         assert isinstance(statement, ClauseElement), "a statement is a clause"
         sets = columns if getattr(statement, "is_dml", False) else ()
-        compiler, extracted, *_ = statement._compile_w_cache(
+        compiler, extracted, collected, _ = statement._compile_w_cache(
             self.sql_dialect, compiled_cache=self._shapes, column_keys=list(sets)
         )
         if not isinstance(compiler, SQLCompiler):
             raise Invalid(reason="this is no statement that can have parameters")
         given = compiler.construct_params(
-            extracted_parameters=extracted, escape_names=False, _check=False
+            extracted_parameters=extracted,
+            escape_names=False,
+            _check=False,
+            _collected_params=collected,
         )
         processors = compiler._bind_processors
         names = compiler.positiontup or ()
@@ -167,7 +170,7 @@ class Compiler:
             compiler=compiler,
             slots=tuple((name, _single(processors.get(name))) for name in names),
             given=dict(given),
-            required=_required(compiler),
+            required=_required(compiler).difference(collected or ()),
             defaults=tuple(_defaults(compiler)),
             expands=bool(compiler.post_compile_params or compiler.literal_execute_params),
             converters=_converters(compiler, self.sql_dialect),

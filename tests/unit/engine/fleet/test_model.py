@@ -1,0 +1,85 @@
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkhead.engine.drivers.endpoint import Tls
+from bulkhead.engine.errors import Invalid
+from bulkhead.engine.fleet.model import ConnectionConfig, SecretText, ServerKind
+
+
+def config(**changed: object) -> ConnectionConfig:
+    fields: dict[str, object] = {
+        "kind": ServerKind.POSTGRESQL,
+        "host": "db.example.com",
+        "port": 5432,
+        "database": "shop",
+        "username": "shop",
+        "password": SecretText("geheim"),
+    }
+    return ConnectionConfig(**{**fields, **changed})  # type: ignore[arg-type]
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=50)
+
+
+@given(
+    kind=st.sampled_from(ServerKind),
+    tls=st.sampled_from(Tls),
+    password=TEXT,
+    key=st.none() | TEXT,
+    pooled=st.booleans(),
+)
+def test_a_configuration_that_was_sealed_is_the_same_again(
+    kind: ServerKind, tls: Tls, password: str, key: str | None, pooled: bool
+) -> None:
+    made = config(
+        kind=kind,
+        tls=tls,
+        password=SecretText(password),
+        pooled=pooled,
+        ca_pem="-----BEGIN",
+        project_url="https://x.example.com",
+        service_role_key=key if key is None else SecretText(key),
+    )
+    assert ConnectionConfig.from_bytes(made.to_bytes()) == made
+
+
+def test_passwords_show_up_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    made = config(service_role_key=SecretText("geheimer"))
+    logging.getLogger("test").warning("%s %r %s", made, made, made.password)
+    assert "geheim" not in f"{made}{made!r}{caplog.text}"
+    assert made.password.reveal() == "geheim"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"host": ""},
+        {"host": "a,b"},
+        {"host": "user@host"},
+        {"host": "/var/run"},
+        {"host": "host/path"},
+        {"host": "host?x=1"},
+        {"host": "a" * 256},
+        {"host": "one\ntwo"},
+        {"port": 0},
+        {"port": 65536},
+        {"database": ""},
+        {"database": "a\0b"},
+        {"username": "a\nb"},
+        {"username": "u" * 256},
+        {"password": SecretText("a\0b")},
+        {"password": SecretText("a" * 5000)},
+    ],
+)
+def test_fields_that_could_be_something_else_are_refused(changed: dict[str, object]) -> None:
+    with pytest.raises(Invalid):
+        config(**changed)
+
+
+def test_a_server_is_named_by_host_and_port() -> None:
+    assert config().server == "db.example.com:5432"
+    assert config(host="2001:db8::1", port=6543).server == "[2001:db8::1]:6543"
+    assert (ServerKind.MYSQL.port, ServerKind.SUPABASE.port) == (3306, 5432)
