@@ -88,10 +88,9 @@ class Workshop:
 
     def again(self, limits: ProvisioningLimits | None = None, *, version: int = 1) -> Provisioning:
         """The provisioning of another process, or of the next one."""
-        schema = schema_of(self.fleet, version)
-        return build_provisioning(
-            self.databases, [schema], f"test {next(_numbers)}", limits, self._forget
-        )
+        schema = self.schema if version == 1 else schema_of(self.fleet, version)
+        owner = f"test {next(_numbers)}"
+        return build_provisioning(self.databases, [schema], owner, limits, self._forget)
 
     async def _forget(self, tenant: TenantId) -> None:
         self.forgotten.append(tenant)
