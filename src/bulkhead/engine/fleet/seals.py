@@ -8,11 +8,25 @@ from uuid import UUID
 
 from bulkhead.engine.errors import ConfigurationInvalid
 from bulkhead.engine.fleet.model import ConnectionConfig, TenantId
-from bulkhead.engine.sealing import SealContext, Sealer
+from bulkhead.engine.sealing import SealContext, SealedColumn, Sealer
 
 TENANTS: Final = "bulkhead.fleet_tenants"
 SERVERS: Final = "bulkhead.fleet_servers"
 JOBS: Final = "bulkhead.provisioning_jobs"
+_OF_SERVERS: Final = "server:"
+SEALED_COLUMNS: Final = (
+    SealedColumn(TENANTS, "sealed_connection"),
+    SealedColumn(
+        SERVERS,
+        "sealed_endpoint",
+        key="name",
+        key_type="text",
+        tenant="name",
+        tenant_prefix=_OF_SERVERS,
+    ),
+    SealedColumn(JOBS, "sealed_config", tenant="tenant"),
+)
+"""Where the registry has sealed values, for whoever rotates keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +79,7 @@ class Seals:
 
     def _of_server(self, server: str) -> SealContext:
         return SealContext(
-            self.database, SERVERS, "sealed_endpoint", key=server, tenant=f"server:{server}"
+            self.database, SERVERS, "sealed_endpoint", key=server, tenant=_OF_SERVERS + server
         )
 
     def _of_job(self, tenant: TenantId, job: UUID) -> SealContext:
