@@ -83,8 +83,10 @@ async def open_plain_postgresql(servers: TestServers) -> AsyncIterator[Subject]:
     driver = await servers.driver("plain")
     endpoint = driver._driver.endpoint
     raw = await open_connection(endpoint, endpoint.administrator(), timeout_s=10)
+    subject = Subject(PostgresConnection(raw), "postgres", ExtractOptions(client_roles=False))
     try:
-        yield Subject(PostgresConnection(raw), "postgres", ExtractOptions(client_roles=False))
+        await subject.empty()
+        yield subject
     finally:
         await raw.close()
 
