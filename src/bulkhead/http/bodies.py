@@ -94,7 +94,8 @@ class Incoming:
                     if size_bytes > size_bytes_max:
                         raise BodyTooLarge(size_bytes_max=size_bytes_max)
                     pieces.append(piece)
-                    limit.reschedule(began_s + timeout_s + size_bytes / BYTES_PER_S)
+                    if not self.ended:
+                        limit.reschedule(began_s + timeout_s + size_bytes / BYTES_PER_S)
         except TimeoutError:
             raise BodyTooSlow(timeout_s=timeout_s) from None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -53,13 +53,17 @@ def _parse_json(body: bytes, *, is_call: bool, has_columns: bool) -> Payload:
 
 def _load(text: str) -> Any:  # noqa: ANN401 - any JSON value
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return _DECODER.decode(text)
     except (ValueError, RecursionError):
         raise BodyInvalid(reason=NOT_JSON) from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)  # NaN and Infinity are no JSON
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+"""One for all: `json.loads` makes a new one each time it is told about constants."""
 
 
 def _decode(body: bytes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -200,28 +200,36 @@ def _location(plan: WritePlan, result: ResultSet) -> Iterable[Header]:
 def _applied(plan: Plan, request: ApiRequest) -> Iterable[Header]:
     if request.preferences is NO_PREFERENCES:
         return
-    header = preference_applied(_relevant(plan, request))
+    is_write = isinstance(plan, WritePlan)
+    header = _render_applied(
+        request.preferences,
+        request.action,
+        is_write=is_write,
+        resolves=isinstance(plan, WritePlan) and plan.resolution_applies,
+        is_call=isinstance(plan, CallPlan),
+    )
     if header is not None:
         yield header
 
 
-def _relevant(plan: Plan, request: ApiRequest) -> Preferences:
-    """The preferences that mean something for this plan."""
-    given = request.preferences
-    is_write = isinstance(plan, WritePlan)
-    merges = isinstance(plan, WritePlan) and request.action is Action.CREATE
-    bounds = isinstance(plan, CallPlan) or request.action in (Action.UPDATE, Action.DELETE)
-    return Preferences(
-        resolution=given.resolution if merges and plan.resolution_applies else None,  # type: ignore[union-attr]  # `merges` says it is a WritePlan
-        missing_default=(
-            given.missing_default if request.action in (Action.CREATE, Action.UPDATE) else None
-        ),
-        returning=given.returning if is_write else None,
-        count=given.count,
-        transaction=given.transaction,
-        handling=given.handling,
-        timezone=given.timezone,
-        max_affected=given.max_affected if bounds and given.handling == "strict" else None,
+@lru_cache(maxsize=1024)
+def _render_applied(
+    given: Preferences, action: Action, *, is_write: bool, resolves: bool, is_call: bool
+) -> Header | None:
+    """What of the preferences means something for such a plan."""
+    merges = is_write and resolves and action is Action.CREATE
+    bounds = is_call or action in (Action.UPDATE, Action.DELETE)
+    is_strict = given.handling == "strict"
+    return preference_applied(
+        replace(
+            given,
+            resolution=given.resolution if merges else None,
+            missing_default=(
+                given.missing_default if action in (Action.CREATE, Action.UPDATE) else None
+            ),
+            returning=given.returning if is_write else None,
+            max_affected=given.max_affected if bounds and is_strict else None,
+        )
     )
 
 
