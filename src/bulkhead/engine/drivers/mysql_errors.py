@@ -6,7 +6,9 @@ database says with SIGNAL is meant for the caller and is kept. The server may be
 that nothing of its text is believed to be short or printable.
 """
 
+import os
 import re
+import socket
 import ssl
 from collections.abc import Iterator
 
@@ -142,7 +144,7 @@ def translate_connect(
         if isinstance(link, TimeoutError):
             return ServerUnreachable(**place, reason=f"no answer within {timeout_s:g} s")
         if isinstance(link, OSError) and link.strerror:
-            return ServerUnreachable(**place, reason=link.strerror)
+            return ServerUnreachable(**place, reason=_reason(link))
     return _translate_refusal(error, place)
 
 
@@ -160,6 +162,12 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     if error.__cause__ is not None:
         yield from _chain(error.__cause__)
     yield error
+
+
+def _reason(error: OSError) -> str:
+    """Why, in the system's words; asyncio's repeat the address."""
+    known = error.errno is not None and not isinstance(error, socket.gaierror)
+    return os.strerror(error.errno) if known and error.errno else str(error.strerror)
 
 
 def _translate_refusal(error: BaseException, place: dict[str, str]) -> BulkheadError:
