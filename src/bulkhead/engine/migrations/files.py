@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from bulkhead.engine.drivers.protocol import Dialect
 from bulkhead.engine.errors import BulkheadError
+from bulkhead.engine.migrations.mysql_statements import (
+    find_mysql_refusal,
+    split_mysql_statements,
+)
 from bulkhead.engine.migrations.statements import (
     SqlUnreadable,
     Statement,
@@ -52,6 +57,8 @@ class Migration:
     checksum: str
     down_line: int = 1
     """The line of the file on which the down part begins."""
+    dialect: Dialect = Dialect.POSTGRESQL
+    """Whose SQL it is."""
 
     @property
     def label(self) -> str:
@@ -66,15 +73,19 @@ class Migration:
     @cached_property
     def up_statements(self) -> tuple[Statement, ...]:
         """The statements of the up part, with their lines in the file."""
-        return split_statements(self.up)
+        return self._split(self.up)
 
     @cached_property
     def down_statements(self) -> tuple[Statement, ...]:
         """The statements of the down part, with their lines in the file."""
         return tuple(
             Statement(each.text, each.line + self.down_line - 1, each.words)
-            for each in split_statements(self.down)
+            for each in self._split(self.down)
         )
+
+    def _split(self, text: str) -> tuple[Statement, ...]:
+        is_mysql = self.dialect is Dialect.MYSQL
+        return split_mysql_statements(text) if is_mysql else split_statements(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +107,14 @@ class MigrationSet:
         return self.migrations[version - 1] if 1 <= version <= self.latest else None
 
 
-def load_migrations(namespace: str, folder: Path, *, mirrored: bool = False) -> MigrationSet:
-    """Load every `*.sql` of `folder`.
+def load_migrations(
+    namespace: str,
+    folder: Path,
+    *,
+    mirrored: bool = False,
+    dialect: Dialect = Dialect.POSTGRESQL,
+) -> MigrationSet:
+    """Load every `*.sql` of `folder`, in the SQL of `dialect`.
 
     Raises MigrationNameInvalid, MigrationInvalid, MigrationOrderBroken. A folder that is missing
     is an error; one without files is an empty set.
@@ -105,7 +122,7 @@ def load_migrations(namespace: str, folder: Path, *, mirrored: bool = False) -> 
     if not folder.is_dir():
         raise MigrationOrderBroken(namespace=namespace, reason=f"there is no folder {folder}")
     migrations = [
-        parse_migration(namespace, path.name, path.read_text(encoding="utf-8"))
+        parse_migration(namespace, path.name, path.read_text(encoding="utf-8"), dialect)
         for path in sorted(folder.glob("*.sql"))
     ]
     return build_set(namespace, migrations, mirrored=mirrored)
@@ -129,11 +146,13 @@ def build_set(
     return MigrationSet(namespace, ordered, mirrored)
 
 
-def parse_migration(namespace: str, file_name: str, text: str) -> Migration:
+def parse_migration(
+    namespace: str, file_name: str, text: str, dialect: Dialect = Dialect.POSTGRESQL
+) -> Migration:
     """Read one file; raises MigrationNameInvalid or MigrationInvalid.
 
     Refuses a file without statements in either part, and statements that cannot or must not run
-    in the transaction of a migration.
+    in the transaction of a migration, or under its journal on MySQL.
     """
     match = _FILE_NAME.match(file_name)
     if match is None or match["version"] == "0000":
@@ -149,6 +168,7 @@ def parse_migration(namespace: str, file_name: str, text: str) -> Migration:
         down=down,
         checksum=hashlib.sha256(text.encode()).hexdigest(),
         down_line=down_line,
+        dialect=dialect,
     )
     _check_statements(file, migration)
     return migration
@@ -183,6 +203,7 @@ def _check_statements(file: str, migration: Migration) -> None:
             line = 1 if part == "up" else migration.down_line
             raise MigrationInvalid(file=file, line=line, reason=f"the {part} part is empty")
         for statement in statements:
-            refusal = find_refusal(statement)
+            is_mysql = migration.dialect is Dialect.MYSQL
+            refusal = (find_mysql_refusal if is_mysql else find_refusal)(statement)
             if refusal is not None:
                 raise MigrationInvalid(file=file, line=statement.line, reason=refusal)

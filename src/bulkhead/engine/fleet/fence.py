@@ -1,0 +1,55 @@
+"""Keep everybody out of a tenant's database but those who work on it.
+
+The registry tells each process that the tenant is closed; a fence makes it true whatever a process
+has heard: the logins lose their right to connect, sessions that do nothing end at once, and those
+in the middle of something get a moment to finish.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from bulkhead.engine.clock import monotonic_s
+from bulkhead.engine.connections.queries import load_queries
+from bulkhead.engine.connections.sql import identifier
+from bulkhead.engine.drivers.protocol import Dialect, Login
+from bulkhead.engine.fleet.owner import Managed
+
+QUERIES: Final = load_queries(__package__, "fence.sql")
+DRAIN_S: Final = 5.0
+POLL_S: Final = 0.005
+
+
+async def fence(managed: Managed, *, drain_s: float = DRAIN_S) -> None:
+    """Let nobody in, and have nobody inside when this returns; safe to repeat."""
+    if managed.driver.dialect is Dialect.MYSQL:
+        await managed.driver.seal_template(managed.spec)
+        return
+    name = managed.spec.name
+    logins = _logins(managed)
+    quoted = ", ".join(map(identifier, logins))
+    deadline_s = monotonic_s() + drain_s
+    async with managed.administer() as admin:
+        await admin.execute(f"revoke connect on database {identifier(name)} from {quoted}")
+        while True:
+            is_late = monotonic_s() > deadline_s
+            if not await admin.fetchval(QUERIES.end_sessions, name, logins, is_late):
+                return
+            await asyncio.sleep(POLL_S)
+
+
+async def open_again(managed: Managed) -> None:
+    """Take the fence away; safe to repeat."""
+    if managed.driver.dialect is Dialect.MYSQL:
+        await managed.driver.seal_template(managed.spec, sealed=False)
+        return
+    quoted = ", ".join(map(identifier, _logins(managed)))
+    async with managed.administer() as admin:
+        await admin.execute(
+            f"grant connect on database {identifier(managed.spec.name)} to {quoted}"
+        )
+
+
+def _logins(managed: Managed) -> list[str]:
+    return [managed.spec.login(login) for login in (Login.CLIENT, Login.SERVICE)]
