@@ -1,0 +1,126 @@
+"""Templates and databases that are kept ready: each is had once, and none of an old schema."""
+
+import asyncio
+
+import pytest
+from tests.integration.engine.provisioning.workshop import Workshop
+
+from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.fleet.placement import drain_server
+from bulkhead.engine.fleet.registry import get_tenant
+from bulkhead.engine.provisioning.job import JobState
+from bulkhead.engine.provisioning.service import Provisioning, ProvisioningLimits
+from bulkhead.engine.provisioning.steps import STEPS
+from bulkhead.engine.testing import crash_at
+
+TWO = ProvisioningLimits(warm=2)
+
+
+async def spares_of(workshop: Workshop) -> list[tuple[str, int]]:
+    """Purpose and version of what is ready."""
+    async with workshop.registry.transaction(SERVICE) as tx:
+        rows = await tx.fetch(
+            "select purpose, version from bulkhead.fleet_spares where state = 'ready' order by 1, 2"
+        )
+    return [tuple(row) for row in rows if row["purpose"] == "warm"]
+
+
+async def test_a_database_that_is_ready_is_given_away_and_replaced(workshop: Workshop) -> None:
+    workshop.provisioning = workshop.again(TWO)
+    await workshop.provisioning.tend()
+    assert await spares_of(workshop) == [("warm", 1)] * 2
+    job = await workshop.provision()
+    assert job.source == "warm"
+    await workshop.verify_served(job)
+    assert await spares_of(workshop) == [("warm", 1)]
+    await workshop.provisioning.tend()
+    assert await spares_of(workshop) == [("warm", 1)] * 2
+    assert await workshop.orphans() == []
+
+
+async def test_many_at_once_get_different_databases(workshop: Workshop) -> None:
+    workshop.provisioning = workshop.again(TWO)
+    await workshop.provisioning.tend()
+    jobs = [await workshop.provisioning.start(workshop.request()) for _ in range(5)]
+    async with asyncio.TaskGroup() as group:
+        for _ in jobs:
+            group.create_task(workshop.again(TWO).run_once())
+    ended = [await workshop.finish(job) for job in jobs]
+    for job in ended:
+        await workshop.verify_served(job)
+    assert len({job.database for job in ended}) == len(jobs)
+    assert [job.source for job in ended].count("warm") == 2
+    assert await workshop.orphans() == []
+
+
+async def test_refilling_at_once_makes_no_more_than_are_wanted(workshop: Workshop) -> None:
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(workshop.again(TWO).shop.spares[workshop.fleet].refill())
+    assert await spares_of(workshop) == [("warm", 1)] * 2
+    assert await workshop.orphans() == []
+
+
+@pytest.mark.parametrize("step", STEPS[:-1], ids=lambda step: step.name)
+async def test_a_crash_with_a_database_out_of_the_pool(workshop: Workshop, step: object) -> None:
+    point = step.point("after")  # type: ignore[attr-defined]
+    workshop.provisioning = workshop.again(TWO)
+    await workshop.provisioning.tend()
+    jobs = [await workshop.provisioning.start(workshop.request()) for _ in range(2)]
+    for _ in jobs:
+        with crash_at(point):
+            await workshop.provisioning.run_once()
+    await workshop.provisioning.cancel(jobs[0].id)
+    await workshop.hurry()
+    workshop.provisioning = workshop.again(TWO)
+    cancelled = await workshop.finish(jobs[0])
+    await workshop.verify_served(await workshop.finish(jobs[1]))
+    await workshop.verify_clean(cancelled, JobState.CANCELLED)
+
+
+async def test_an_upgrade_replaces_what_is_ready(workshop: Workshop) -> None:
+    old, new = workshop.again(TWO), workshop.again(TWO, version=2)
+    await old.tend()
+    await new.tend()
+    assert await spares_of(workshop) == [("warm", 2)] * 2
+    await old.shop.spares[workshop.fleet].sweep()
+    assert await spares_of(workshop) == [("warm", 2)] * 2
+    job = await new.start(workshop.request())
+    await new.run_once()
+    served = await new.get(job.id)
+    assert (served.state, served.source) == (JobState.ACTIVE, "warm")
+    async with workshop.registry.transaction(SERVICE) as tx:
+        assert (await get_tenant(tx, job.tenant)).schema_version == 2
+    assert await workshop.orphans() == []
+
+
+async def test_a_process_of_the_old_schema_makes_its_own_during_an_upgrade(
+    postgresql: Workshop,
+) -> None:
+    new = postgresql.again(TWO, version=2)
+    await new.tend()
+    job = await postgresql.provision()
+    await postgresql.verify_served(job)
+    assert job.source == "template"
+
+
+async def test_a_server_that_is_drained_keeps_no_spares(workshop: Workshop) -> None:
+    provisioning: Provisioning = workshop.again(TWO)
+    await provisioning.tend()
+    async with workshop.registry.transaction(SERVICE) as tx:
+        await drain_server(tx, "here")
+    workshop.databases._servers.clear()
+    await provisioning.tend()
+    assert await workshop.databases_of_fleet() == set()
+
+
+async def test_a_template_that_was_dropped_by_hand_is_made_anew(postgresql: Workshop) -> None:
+    await postgresql.provision()
+    async with postgresql.registry.transaction(SERVICE) as tx:
+        name = await tx.fetchval(
+            "select name from bulkhead.fleet_spares where purpose = 'template'"
+        )
+    await postgresql.change(f"drop database {name}")
+    job = await postgresql.provision()
+    assert job.state is JobState.FAILED
+    assert await postgresql.orphans() == []
