@@ -16,12 +16,12 @@ import contextlib
 import gc
 import random
 import tempfile
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from time import perf_counter
 
-import psutil
 import uvloop
 from shop import median
 from sqlalchemy import Column, MetaData, Numeric, Table, Text, Uuid, bindparam, insert, select
@@ -46,6 +46,8 @@ NOTES = Table(
 )
 CORE = select(NOTES).where(NOTES.c.id == bindparam("id"))
 PLAIN = "select id, owner, body, price from notes where id = $1"
+Read = Callable[[TenantId, str, list[TenantId]], Awaitable[object]]
+
 WORKERS = 16
 HANGING = 20
 """One in so many tenants."""
@@ -58,7 +60,7 @@ async def main(tenants: int, connections: int, seconds: float) -> None:
     limits = FleetLimits(statement_timeout_s=2.0, pool=PoolLimits(size_max=4))
     async with open_fleet(tenants, connections, limits) as made:
         await routed_read(made)
-        await many_tenants(made, connections, seconds)
+        await many_tenants(made, seconds)
         await hanging_tenants(made, seconds)
 
 
@@ -122,40 +124,34 @@ async def measure(work: Callable[[], Awaitable[None]]) -> float:
     return (perf_counter() - began_s) * 1e6 / NUMBER
 
 
-async def many_tenants(made: TestFleet, connections: int, seconds: float) -> None:
-    """Queries at random, and what the process has grown by once every tenant was asked."""
-    made.fleet.reap()
-    before = resident_bytes()
+async def many_tenants(made: TestFleet, seconds: float) -> None:
+    """Reads at random; what is kept in memory once every tenant was asked; reads without a pool."""
+    gc.collect()
+    tracemalloc.start()
     for tenant in made.tenants:
         await made.fleet.query(tenant, PLAIN, [tenant])
-    times = await load(made, made.tenants, seconds)
-    grown = resident_bytes() - before
-    [(taken, _, limit)] = made.fleet.stats().servers.values()
-    bare = await bare_bytes(made, connections)
-    print(f"\n{len(made.tenants)} tenants at random, {WORKERS} callers, {taken} of {limit} places")
-    print(f"{len(times) / seconds:.0f} reads a second, {quantiles(times)}")
-    print(
-        f"memory {grown / 1e6:.1f} MB, of which {connections} bare connections take"
-        f" {bare / 1e6:.1f} MB; {(grown - bare) / len(made.tenants) / 1e3:.1f} kB for each tenant"
-    )
+    gc.collect()
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    times = await load(made.fleet.query, made.tenants, seconds)
 
-
-async def bare_bytes(made: TestFleet, connections: int) -> int:
-    """What as many connections take that nobody manages, after one statement each."""
-    await made.fleet.close()
-    before = resident_bytes()
-    held = []
-    for tenant in made.tenants[:connections]:
+    async def connect(tenant: TenantId, sql: str, args: list[TenantId]) -> None:
         driver, spec = made.drivers[made.servers[tenant]], made.specs[tenant]
         connection = await driver.connect(spec, Login.SERVICE, timeout_s=10)
         await connection.execute("set role service_role")
-        await connection.fetch(PLAIN, tenant)
-        held.append(connection)
-    grown = resident_bytes() - before
-    for connection in held:
+        await connection.fetch(sql, *args)
         await connection.close()
-    made.fleet.start()
-    return grown
+
+    bare = await load(connect, made.tenants, seconds)
+    [(taken, _, limit)] = made.fleet.stats().servers.values()
+    print(f"\n{len(made.tenants)} tenants at random, {WORKERS} callers, {taken} of {limit} places")
+    print(f"{'through the fleet':30}{len(times) / seconds:6.0f} reads a second, {quantiles(times)}")
+    print(f"{'connecting for each read':30}{len(bare) / seconds:6.0f} reads a second, ", end="")
+    print(quantiles(bare))
+    print(
+        f"the layer keeps {kept / 1e6:.1f} MB, its connections included:"
+        f" {kept / len(made.tenants) / 1e3:.1f} kB for each tenant"
+    )
 
 
 async def hanging_tenants(made: TestFleet, seconds: float) -> None:
@@ -166,9 +162,9 @@ async def hanging_tenants(made: TestFleet, seconds: float) -> None:
     calm: list[list[float]] = []
     troubled: list[list[float]] = []
     for _ in range(3):
-        calm.append(await load(made, healthy, seconds))
+        calm.append(await load(made.fleet.query, healthy, seconds))
         async with hung(made, stuck):
-            troubled.append(await load(made, healthy, seconds))
+            troubled.append(await load(made.fleet.query, healthy, seconds))
     print(f"\n{len(healthy)} healthy tenants while {len(stuck)} hang")
     print(f"{'none hangs':30}{quantiles([time for each in calm for time in each])}")
     print(f"{'5 % hang':30}{quantiles([time for each in troubled for time in each])}")
@@ -202,7 +198,7 @@ async def hung(made: TestFleet, stuck: list[TenantId]) -> AsyncIterator[None]:
             await asyncio.wait(callers)
 
 
-async def load(made: TestFleet, tenants: list[TenantId], seconds: float) -> list[float]:
+async def load(read: Read, tenants: list[TenantId], seconds: float) -> list[float]:
     """Reads of tenants at random, as fast as `WORKERS` callers can; their times in seconds."""
     times: list[float] = []
     chooser = random.Random(7)  # noqa: S311
@@ -211,19 +207,13 @@ async def load(made: TestFleet, tenants: list[TenantId], seconds: float) -> list
     async def work() -> None:
         while (began_s := perf_counter()) < until_s:
             tenant = chooser.choice(tenants)
-            await made.fleet.query(tenant, PLAIN, [tenant])
+            await read(tenant, PLAIN, [tenant])
             times.append(perf_counter() - began_s)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(WORKERS):
             group.create_task(work())
     return times
-
-
-def resident_bytes() -> int:
-    """What the process takes of memory."""
-    gc.collect()
-    return int(psutil.Process().memory_info().rss)
 
 
 def quantile(times: list[float], share: float) -> float:

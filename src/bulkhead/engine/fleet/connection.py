@@ -33,10 +33,12 @@ Params = Mapping[str, Any] | Sequence[Any] | None
 ROWS_PER_CALL_MAX = 10_000
 # What a statement of this shape does to a session ends with it.
 _TRACELESS = re.compile(
-    r"\s*(?:select|insert|update|delete|with|values|table|explain|show)\b", re.IGNORECASE
+    r"\s*(?:select|insert|update|delete|with|values|table|explain|show|savepoint|release"
+    r"|rollback to)\b",
+    re.IGNORECASE,
 )
 _TRACES = re.compile(
-    r"\b(?:set_config|pg_(?:try_)?advisory|get_lock|dblink)|@\w+\s*:?=", re.IGNORECASE
+    r"\b(?:set_config|pg_(?:try_)?advisory|get_lock|dblink)|(?<!@)@[a-z_]", re.IGNORECASE
 )
 
 
@@ -163,8 +165,9 @@ class TenantConnection:
         return compiled.fill(_named(params))
 
     def _note(self, sql: str) -> None:
-        """Plain SQL may leave something in the session."""
-        if leaves_traces(sql, self._in_transaction):
+        """Plain SQL may leave something in the session; PostgreSQL's is wiped at the end."""
+        wiped = self._in_transaction and self._connection.dialect is Dialect.POSTGRESQL
+        if leaves_traces(sql, wiped):
             self.spent = True
 
     def _fail(self, error: BaseException) -> None:
@@ -281,9 +284,9 @@ def is_trouble(error: BulkheadError) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def leaves_traces(sql: str, in_transaction: bool) -> bool:  # noqa: FBT001 - half the time
-    """Whether plain SQL may leave something in its session that nothing wipes later."""
-    if in_transaction:
+def leaves_traces(sql: str, wiped: bool) -> bool:  # noqa: FBT001 - taken for each statement
+    """Whether plain SQL may leave something in its session, which is `wiped` afterwards or not."""
+    if wiped:
         return may_last(sql)
     return may_last(sql) or not _TRACELESS.match(sql) or _TRACES.search(sql) is not None
 

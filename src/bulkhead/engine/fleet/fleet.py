@@ -40,6 +40,8 @@ class FleetLimits:
     tenants_max: int = 10_000
     """How many tenants are kept in mind."""
     statement_timeout_s: float = 8.0
+    answer_slack_s: float = 2.0
+    """How much longer an answer may take: the server's own time-out acts first."""
     idle_s_max: float = 60.0
     row_ttl_s: float = 30.0
     login_patience_s: float = 3.0
@@ -69,7 +71,7 @@ class Fleet:
     _timeout_s: float = 0.0
 
     def __post_init__(self) -> None:
-        self._timeout_s = self.limits.statement_timeout_s + 2.0  # The server's own acts first.
+        self._timeout_s = self.limits.statement_timeout_s + self.limits.answer_slack_s
         self.cache = TenantCache(self._load, self.limits.tenants_max, self.limits.row_ttl_s)
 
     def start(self) -> None:

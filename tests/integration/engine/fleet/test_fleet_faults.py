@@ -44,6 +44,7 @@ from bulkhead.engine.testing import TestFleet, TestServers
 
 QUICK = FleetLimits(
     statement_timeout_s=0.3,
+    answer_slack_s=0.7,
     pool=PoolLimits(size_max=2, acquire_timeout_s=1.0, connect_timeout_s=0.5),
 )
 AWAY = (
