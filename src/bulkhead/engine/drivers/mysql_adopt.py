@@ -4,6 +4,7 @@ Whoever runs the server gave a user for one database. What that user may do is t
 is made for it is dropped again, also what a broken attempt has left.
 """
 
+import hashlib
 import secrets
 
 from bulkhead.engine.drivers.errors import CapabilityMissing, DatabaseForeign, PermissionDenied
@@ -12,6 +13,7 @@ from bulkhead.engine.drivers.mysql_bootstrap import (
     TIMEOUT_S,
     read_database,
     read_mark,
+    server_lock,
     write_mark,
 )
 from bulkhead.engine.drivers.mysql_connection import MysqlConnection
@@ -27,18 +29,10 @@ async def adopt_database(connection: MysqlConnection, server: str, name: str, ma
     Raises DatabaseForeign for one that has tables or another mark, CapabilityMissing for a user
     that may not do what is needed. A repeat does nothing.
     """
-    await verify_rights(connection, server, name)
-    facts = await read_database(connection, name)
-    if facts.mark == mark:
-        return
-    if facts.mark is None and facts.tables:
-        raise DatabaseForeign(server=server, database=name, reason="it has tables already")
-    if facts.mark is None:
-        await write_mark(connection, name, mark)
-        # Another process may have been quicker.
-        facts = await read_database(connection, name)
-    if facts.mark != mark:
-        raise DatabaseForeign(server=server, database=name, reason="somebody has adopted it")
+    lock = "bulkhead adopts " + hashlib.sha256(name.encode()).hexdigest()[:32]
+    async with server_lock(connection, lock):
+        await verify_rights(connection, server, name)
+        await _take(connection, server, name, mark)
 
 
 async def release_database(connection: MysqlConnection, name: str, mark: str) -> None:
@@ -62,6 +56,7 @@ async def verify_rights(connection: MysqlConnection, server: str, name: str) -> 
         f"update {table} set name = 'x' where id = 1",
         f"select id, name from {table} for update",
         f"delete from {table} where id = 1",
+        f"drop table {table}",
     )
     try:
         for attempt in attempts:
@@ -77,6 +72,20 @@ async def verify_rights(connection: MysqlConnection, server: str, name: str) -> 
             await _drop_leftovers(connection, name)
 
 
+async def _take(connection: MysqlConnection, server: str, name: str, mark: str) -> None:
+    facts = await read_database(connection, name)
+    if facts.mark == mark:
+        return
+    if facts.mark is None and facts.tables:
+        raise DatabaseForeign(server=server, database=name, reason="it has tables already")
+    if facts.mark is None:
+        await write_mark(connection, name, mark)
+        # Another process may have been quicker.
+        facts = await read_database(connection, name)
+    if facts.mark != mark:
+        raise DatabaseForeign(server=server, database=name, reason="somebody has adopted it")
+
+
 async def _drop_leftovers(connection: MysqlConnection, name: str) -> None:
     rows = await connection.fetch(
         "select table_name as name from information_schema.tables "
@@ -88,7 +97,7 @@ async def _drop_leftovers(connection: MysqlConnection, name: str) -> None:
         try:
             await _run(connection, f"drop table if exists {quote_name(name)}.{quote_name(table)}")
         except PermissionDenied:
-            return  # Then it could not be made either, or its owner has to drop it.
+            return  # The attempt to drop the next one says so.
 
 
 async def _run(connection: MysqlConnection, sql: str) -> None:

@@ -128,9 +128,9 @@ async def administering(server: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def server_lock(admin: MysqlConnection) -> AsyncIterator[None]:
+async def server_lock(admin: MysqlConnection, name: str = LOCK) -> AsyncIterator[None]:
     """Be the only one who makes or drops databases on the server; raises LockTimeout."""
-    args = (LOCK, LOCK_S)
+    args = (name, LOCK_S)
     rows = await admin.fetch("select get_lock(%s, %s) as got", args, timeout_s=TIMEOUT_S)
     if rows[0]["got"] != 1:
         raise LockTimeout(sqlstate="55P03")
@@ -138,7 +138,7 @@ async def server_lock(admin: MysqlConnection) -> AsyncIterator[None]:
         yield
     finally:
         if not admin.is_closed():
-            await admin.fetch("select release_lock(%s) as released", (LOCK,), timeout_s=TIMEOUT_S)
+            await admin.fetch("select release_lock(%s) as released", (name,), timeout_s=TIMEOUT_S)
 
 
 class Accounts:

@@ -135,9 +135,9 @@ def translate_connect(
 ) -> BulkheadError:
     """Render why a connection could not be opened."""
     place = {"server": server, "role": role, "database": database}
+    if isinstance(error, BulkheadError):
+        return error
     for link in _chain(error):
-        if isinstance(link, BulkheadError):
-            return link
         if isinstance(link, ssl.SSLError):
             reasons = (getattr(link, name, None) for name in ("verify_message", "reason"))
             return TlsRequired(**place, reason=next(filter(None, reasons), "the handshake failed"))
