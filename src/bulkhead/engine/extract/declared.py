@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +14,8 @@ from bulkhead.engine.extract.model import SchemaUnsupported
 from bulkhead.engine.extract.names import quote, quote_text
 from bulkhead.engine.extract.types import DIALECTS, ColumnType, column_type
 
-_QUOTED = re.compile(r"`(?:[^`]|``)*`|(?P<text>'(?:[^'\\]|''|\\.)*')", re.DOTALL)
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_QUOTED = re.compile(r"`(?:[^`]|``)*`|(?P<text>'(?:[^']|'')*')")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,11 +198,9 @@ class _Reader:
             return compile_sql(declared.arg, self.dialect)
         if not found.is_numeric:
             return quote_text(declared.arg, self.dialect)
-        try:
-            return f"{Decimal(declared.arg):f}"
-        except InvalidOperation:
-            what = f"the default of column '{column.name}'"
-            raise self._unsupported(what, "is no number") from None
+        if not _NUMBER.fullmatch(declared.arg):
+            raise self._unsupported(f"the default of column '{column.name}'", "is no number")
+        return declared.arg
 
     def _generated(self, column: sa.Column[Any]) -> str:
         if column.computed is None:

@@ -37,6 +37,8 @@ INDEX_BYTES_MAX = 3072
 COMMENT_CHARACTERS_MAX = 1024
 """Of a column on MySQL; a table could have twice as many."""
 
+_HARMLESS = frozenset({"no action", "restrict"})
+
 Described = tuple[SchemaObject, tuple[str, ...]]
 """An object, and the statements that add it where it is missing."""
 
@@ -237,8 +239,30 @@ def _check_mysql(table: DeclaredTable) -> None:
             raise SchemaUnsupported(
                 dialect=Dialect.MYSQL, what=f"the index '{name}'", reason=reason
             )
+    _check_mysql_actions(table)
     for comment in [table.comment, *(column.comment for column in table.columns)]:
         if len(comment) > COMMENT_CHARACTERS_MAX:
             reason = f"has more than {COMMENT_CHARACTERS_MAX} characters"
             what = f"a comment of table '{table.name}'"
             raise SchemaUnsupported(dialect=Dialect.MYSQL, what=what, reason=reason)
+
+
+def _check_mysql_actions(table: DeclaredTable) -> None:
+    """MySQL 8 lets no action of a foreign key change what a check or an expression looks at."""
+    generated = [column.generated for column in table.columns if column.generated]
+    uses = {
+        "a check": {expression for _, expression in table.checks},
+        "a generated column": set(generated),
+    }
+    for key in table.foreign_keys:
+        for what, expressions in uses.items():
+            is_free = key.on_update in _HARMLESS and (
+                key.on_delete in _HARMLESS or (key.on_delete == "cascade" and what == "a check")
+            )
+            texts = [canonical(expression, Dialect.MYSQL) for expression in expressions]
+            names = [in_brackets([column]) for column in key.columns]
+            if not is_free and any(name in text for name in names for text in texts):
+                reason = f"changes a column that {what} looks at"
+                raise SchemaUnsupported(
+                    dialect=Dialect.MYSQL, what=f"the foreign key '{key.name}'", reason=reason
+                )

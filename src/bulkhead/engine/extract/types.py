@@ -41,7 +41,8 @@ class ColumnType:
 def column_type(declared: TypeEngine[Any], dialect: Dialect) -> ColumnType:
     """What `declared` is on `dialect`; raises SchemaUnsupported."""
     render = _postgresql if dialect is Dialect.POSTGRESQL else _mysql
-    rendered = render(_resolve(declared, dialect))
+    resolved = _resolve(declared, dialect)
+    rendered = None if isinstance(resolved, _REFUSED) else render(resolved)
     if rendered is None:
         raise SchemaUnsupported(
             dialect=dialect, what=f"the type {declared!r}", reason="is none of those that are known"
@@ -52,7 +53,7 @@ def column_type(declared: TypeEngine[Any], dialect: Dialect) -> ColumnType:
 def _resolve(declared: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
     """The variant for `dialect`, and what stands behind a decorator."""
     found = declared._variant_mapping.get(dialect.value, declared)  # noqa: SLF001 - no other way
-    if isinstance(found, TypeDecorator):
+    if isinstance(found, TypeDecorator) and not isinstance(found, _REFUSED):
         return _resolve(found.load_dialect_impl(DIALECTS[dialect]), dialect)
     return found
 
@@ -115,6 +116,8 @@ def _digits(found: sa.Numeric[Any]) -> str:
     return "" if found.precision is None else f"({found.precision},{found.scale or 0})"
 
 
+_REFUSED: Final = (sa.Interval, sa.Enum)
+"""MySQL has no spans of time; the words of an enumeration can change in a check only."""
 _POSTGRESQL_NAMES: Final[dict[type[TypeEngine[Any]], str]] = {
     sa.SmallInteger: "smallint",
     sa.BigInteger: "bigint",
