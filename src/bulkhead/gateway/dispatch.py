@@ -8,7 +8,7 @@ heads, bodies, and the time they take.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from urllib.parse import quote
 
 from bulkhead.engine.connections.router import PlacementUnknown
@@ -75,19 +75,17 @@ class Dispatcher:
         self._always = [ANY_ORIGIN, *always]
         self._for_pages = [*SHARED, *always]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request."""
         if scope["type"] != "http":
-            await self._web(scope, receive, send)
-            return
+            return self._web(scope, receive, send)
         parts = scope["path"].split("/", 5)
         service = self._find(parts)
         if service is not None:
-            await self._serve(service, scope, receive, send)
-        elif len(parts) > SERVICE_AT and parts[1] in self._databases and _is_of_a_project(parts):
-            await self._refuse_unknown(parts, scope, send)
-        else:
-            await self._web(scope, receive, send)
+            return self._serve(service, scope, receive, send)
+        if len(parts) > SERVICE_AT and parts[1] in self._databases and _is_of_a_project(parts):
+            return self._refuse_unknown(parts, scope, send)
+        return self._web(scope, receive, send)
 
     def _find(self, parts: Sequence[str]) -> Service | None:
         for count in (5, 4):
@@ -169,11 +167,11 @@ class _Answer:
         self._always = always
         self.begun = False
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self.begun = True
             message["headers"] = share(message["headers"], self._always)
-        await self._send(message)
+        return self._send(message)
 
     async def finish(self, status: int, headers: Headers, body: bytes) -> None:
         headers = [*headers, (b"content-length", str(len(body)).encode())]

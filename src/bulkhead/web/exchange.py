@@ -6,7 +6,7 @@ answer has begun, answered.
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -119,7 +119,7 @@ class _Answer:
         self._request_id = request_id
         self.status = 0
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [
@@ -127,7 +127,7 @@ class _Answer:
                 (b"x-request-id", self._request_id),
                 (b"server", b"bulkhead"),
             ]
-        await self._send(message)
+        return self._send(message)
 
 
 def choose_request_id(given: bytes | None) -> str:
