@@ -76,7 +76,7 @@ async def _verify_new(tx: Transaction, tenant: TenantId) -> None:
 
 
 async def _create(work: Work) -> None:
-    """Clone the template, or make an empty database; again when the template was just replaced."""
+    """Clone the template, or make an empty database."""
     job = work.job
     assert job.server is not None, "placed before"
     assert job.database is not None, "placed before"
@@ -88,9 +88,9 @@ async def _create(work: Work) -> None:
     try:
         await driver.ensure_database(spec)
     except TemplateUnusable:
-        again = await work.spares.template(server)
-        if again == template:
+        if template is None:
             raise
+        another = await work.spares.another_template(server, template)
         await driver.ensure_database(
-            spec_of_tenant(work.schema, driver.dialect, job.database, again)
+            spec_of_tenant(work.schema, driver.dialect, job.database, another)
         )

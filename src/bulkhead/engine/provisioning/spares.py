@@ -83,6 +83,12 @@ class Spares:
         async with self._building[server.name]:
             return await self._find_template(server) or await self._make(server, "template")
 
+    async def another_template(self, server: ServerRow, unusable: str) -> str | None:
+        """A template instead of one that could not be cloned: it is being replaced, or gone."""
+        async with self.databases.registry.transaction(SERVICE) as tx:
+            await tx.execute(QUERIES.condemn_spare, unusable)
+        return await self.template(server)
+
     async def refill(self) -> int:
         """Make what the pools lack, one after another, and return how many that was."""
         made = 0

@@ -83,7 +83,6 @@ where fleet = $1
     or (state = 'ready' and version = $2 and fingerprint <> all ($3::text[]))
     or (
       state = 'ready'
-      and purpose = 'warm'
       and server in (select name from bulkhead.fleet_servers where draining_at is not null)
     )
   )
