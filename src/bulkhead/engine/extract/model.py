@@ -86,8 +86,12 @@ class Catalogue:
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The names of its tables."""
-        return tuple(key.table for key in self.objects if key.kind is Kind.TABLE)
+        """The names of its tables; not of views and what else can be in their place."""
+        return tuple(
+            key.table
+            for key, found in self.objects.items()
+            if key.kind is Kind.TABLE and not found.facets.get("kind")
+        )
 
     def only(self, keys: Iterable[Key]) -> "Catalogue":
         """What this has of `keys`: a database without what others have added to it."""

@@ -45,6 +45,7 @@ async def read_mysql(connection: ServerConnection, *, timeout_s: float) -> Catal
 def _objects(rows: Mapping[str, Sequence[Row]], *, is_mariadb: bool) -> Iterator[SchemaObject]:
     for row in rows["tables"]:
         facets = {
+            "kind": "" if row["kind"] == "BASE TABLE" else row["kind"].lower(),
             "engine": row["engine"] or "",
             "row format": row["row_format"] or "",
             "collation": row["table_collation"] or "",

@@ -6,15 +6,15 @@
 select version() as version
 
 -- name: tables
--- Tables that are no views.
+-- Tables, and what else has such a name.
 select
   t.table_name as table_name,
+  t.table_type as kind,
   t.engine as engine,
   t.row_format as row_format,
   t.table_collation as table_collation
 from information_schema.tables t
 where t.table_schema = database()
-  and t.table_type = 'BASE TABLE'
 order by t.table_name
 
 -- name: columns

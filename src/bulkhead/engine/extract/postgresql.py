@@ -50,7 +50,9 @@ async def read_postgresql(connection: ServerConnection, *, timeout_s: float) -> 
 
 def _objects(rows: Mapping[str, Sequence[Row]]) -> Iterator[SchemaObject]:
     for row in rows["tables"]:
-        yield SchemaObject(Key(Kind.TABLE, row["table_name"], ""), {})
+        yield SchemaObject(Key(Kind.TABLE, row["table_name"], ""), {"kind": row["kind"] or ""})
+        if row["kind"] is not None:
+            continue
         facets = {"enabled": _yes(row["enabled"]), "forced": _yes(row["forced"])}
         yield SchemaObject(Key(Kind.ROW_SECURITY, row["table_name"], ""), facets)
     for row in rows["columns"]:

@@ -6,14 +6,20 @@
 select pg_catalog.set_config('search_path', 'pg_catalog', true)
 
 -- name: tables
--- Tables that are no partitions, with their row level security.
+-- Tables that are no partitions, with their row level security, and what else has such a name.
 select
   c.relname::text as table_name,
+  case c.relkind
+    when 'v' then 'view'
+    when 'm' then 'materialized view'
+    when 'f' then 'foreign table'
+    when 'S' then 'sequence'
+  end as kind,
   c.relrowsecurity as enabled,
   c.relforcerowsecurity as forced
 from pg_class c
 where c.relnamespace = 'public'::regnamespace
-  and c.relkind in ('r', 'p')
+  and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
   and not c.relispartition
 order by c.relname
 

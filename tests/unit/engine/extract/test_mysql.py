@@ -59,6 +59,7 @@ MYSQL_8: dict[str, list[dict[str, Any]]] = {
     "t.engine as engine": [
         {
             "table_name": "things",
+            "kind": "BASE TABLE",
             "engine": "InnoDB",
             "row_format": "Dynamic",
             "table_collation": "utf8mb4_bin",
