@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import asyncpg
 
+from bulkhead.engine.drivers.foreign_text import bounded
 from bulkhead.engine.errors import BulkheadError, Unavailable
 
 
@@ -370,7 +371,7 @@ def _translate_server_error(error: asyncpg.PostgresError) -> BulkheadError:
         "column": error.column_name,
     }
     if raised:
-        details |= {"reason": error.message, "raised_hint": error.hint}
+        details |= {"reason": bounded(error.message), "raised_hint": bounded(error.hint)}
     return kind(**{key: value for key, value in details.items() if value is not None})
 
 
