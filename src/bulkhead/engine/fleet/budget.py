@@ -81,6 +81,11 @@ class ServerBudget:
         return self.taken - len(self._idle)
 
     @property
+    def has_queue(self) -> bool:
+        """Whether any tenant waits for a place."""
+        return bool(self._first or self._extra)
+
+    @property
     def is_contended(self) -> bool:
         """Whether a tenant waits that has no connection at all."""
         return bool(self._first)
@@ -116,7 +121,7 @@ class ServerBudget:
         """Note that a connection is idle; its place may serve who waits."""
         lease.idle_since_s = now_s
         self._idle[id(lease)] = lease
-        if self._first or self._extra:
+        if self.has_queue:
             self.serve()
 
     def pick(self, lease: Lease) -> None:

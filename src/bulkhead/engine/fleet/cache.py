@@ -17,7 +17,7 @@ from uuid import UUID
 
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.errors import BulkheadError
-from bulkhead.engine.fleet.model import TenantId, TenantRow
+from bulkhead.engine.fleet.model import TenantId, TenantRow, TenantState
 from bulkhead.engine.fleet.pools import TenantPool
 from bulkhead.engine.fleet.registry import TenantUnknown
 
@@ -42,6 +42,8 @@ class Entry:
     ttl_s: float
     changed: bool = False
     """Whether it is known that the row is no longer right."""
+    is_active: bool = False
+    """Whether the row says that the tenant is served."""
     pool: TenantPool | None = None
     retry_at_s: float = 0.0
     """Until then the registry is not asked again, because it was away."""
@@ -206,12 +208,14 @@ class TenantCache:
         entry = self._entries.get(row.id)
         if entry is None:
             entry = Entry(row, loaded_at_s, self._ttl_s(), changed)
+            entry.is_active = row.state is TenantState.ACTIVE
             self._entries[row.id] = entry
             self._evict()
             return entry
         if row.place != entry.row.place:
             retire(entry)
         entry.row, entry.loaded_at_s, entry.changed = row, loaded_at_s, changed
+        entry.is_active = row.state is TenantState.ACTIVE
         entry.ttl_s = self._ttl_s()
         self._entries.move_to_end(row.id)
         return entry

@@ -93,8 +93,9 @@ class TenantConnection:
             self._note(statement)
             compiled, sql, args = None, statement, _ordered(params)
         else:
-            compiled = compiler_for(connection.dialect).compile(statement, _columns(params))
-            ready = compiled.fill(_named(params))
+            values = _named(params)
+            compiled = compiler_for(connection.dialect).compile(statement, values)
+            ready = compiled.fill(values)
             sql, args = ready.sql, ready.args
         try:
             rows = await connection.fetch(sql, args, timeout_s=self.timeout_s)
@@ -161,8 +162,8 @@ class TenantConnection:
             return Ready(statement, _ordered(params))
         if isinstance(statement, ExecutableDDLElement):
             return Ready(compiler_for(self.dialect).render(statement), ())
-        compiled = compiler_for(self.dialect).compile(statement, _columns(params))
-        return compiled.fill(_named(params))
+        values = _named(params)
+        return compiler_for(self.dialect).compile(statement, values).fill(values)
 
     def _note(self, sql: str) -> None:
         """Plain SQL may leave something in the session; PostgreSQL's is wiped at the end."""
@@ -292,6 +293,8 @@ def leaves_traces(sql: str, wiped: bool) -> bool:  # noqa: FBT001 - taken for ea
 
 
 def _named(params: Params) -> Mapping[str, Any]:
+    if type(params) is dict:
+        return params
     if params is None:
         return {}
     if not isinstance(params, Mapping):
@@ -300,10 +303,8 @@ def _named(params: Params) -> Mapping[str, Any]:
 
 
 def _ordered(params: Params) -> Sequence[Any]:
+    if type(params) is list:
+        return params
     if isinstance(params, Mapping):
         raise Invalid(reason="values of plain SQL are given in the order of their placeholders")
     return params or ()
-
-
-def _columns(params: Params) -> tuple[str, ...]:
-    return tuple(sorted(params)) if isinstance(params, Mapping) else ()

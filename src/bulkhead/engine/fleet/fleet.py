@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import SERVICE
@@ -22,8 +22,8 @@ from bulkhead.engine.fleet.cache import Entry, TenantCache, retire
 from bulkhead.engine.fleet.connection import Params, Statement, TenantConnection
 from bulkhead.engine.fleet.databases import Databases
 from bulkhead.engine.fleet.model import TenantId, TenantRow, TenantState
-from bulkhead.engine.fleet.pools import REFUSALS, PoolLimits, PoolRetired, TenantPool
-from bulkhead.engine.fleet.refusal import CLOSED, SERVED, refusal
+from bulkhead.engine.fleet.pools import PoolLimits, TenantPool
+from bulkhead.engine.fleet.refusal import CLOSED, REFUSALS, SERVED, PoolRetired, refusal
 from bulkhead.engine.fleet.registry import CHANNEL, get_tenant
 from bulkhead.engine.fleet.statement import Row
 from bulkhead.engine.messaging.listener import Listener
@@ -49,6 +49,13 @@ class FleetLimits:
     pool: PoolLimits = field(default_factory=PoolLimits)
 
 
+class Gate(Protocol):
+    """Looks at a tenant before its database is opened."""
+
+    async def admit(self, tenant: TenantRow) -> None:
+        """Return once the tenant can be served; raises why it cannot."""
+
+
 @dataclass(frozen=True, slots=True)
 class FleetStats:
     """Figures of a fleet in this process."""
@@ -65,6 +72,8 @@ class Fleet:
     name: str
     databases: Databases
     limits: FleetLimits = field(default_factory=FleetLimits)
+    gate: Gate | None = None
+    """Keeps tenants out whose schema is not what the code bears."""
     cache: TenantCache = field(init=False)
     _budgets: dict[str, ServerBudget] = field(default_factory=dict)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -116,13 +125,17 @@ class Fleet:
         self, tenant: TenantId, statement: Statement, params: Params = None
     ) -> Sequence[Row]:
         """Run one statement in the tenant's database and return its rows."""
-        use = self._lease_now(tenant, SERVED) or await self.lease(tenant, SERVED)
+        use = self._lease_now(tenant) or await self.lease(tenant, SERVED)
+        connection = use.connection
         try:
-            rows = await use.connection.fetch(statement, params)
+            rows = await connection.fetch(statement, params)
         except BaseException as error:
             self.release(use, error)
             raise
-        self.release(use, None)
+        if connection.spent:
+            self.release(use, None)
+        else:
+            use.pool.give_back(use.lease)
         return rows
 
     async def execute(self, tenant: TenantId, statement: Statement, params: Params = None) -> int:
@@ -160,7 +173,7 @@ class Fleet:
 
     async def lease(self, tenant: TenantId, states: frozenset[TenantState]) -> Use:
         """Lease a connection; `release` it. Prefer `connection`."""
-        if (use := self._lease_now(tenant, states)) is not None:
+        if states is SERVED and (use := self._lease_now(tenant)) is not None:
             return use
         entry = await self.cache.get(tenant)
         if entry.row.state not in states:
@@ -188,11 +201,11 @@ class Fleet:
             usable = usable and not isinstance(error, asyncio.CancelledError)
         pool.release(use.lease, usable=usable)
 
-    def _lease_now(self, tenant: TenantId, states: frozenset[TenantState]) -> Use | None:
-        """The short way, where the tenant is known and one of its connections is idle."""
+    def _lease_now(self, tenant: TenantId) -> Use | None:
+        """The short way, where the tenant is served and one of its connections is idle."""
         now_s = monotonic_s()
         entry = self.cache.fresh(tenant, now_s)
-        if entry is None or entry.pool is None or entry.row.state not in states:
+        if entry is None or entry.pool is None or not entry.is_active:
             return None
         lease = entry.pool.acquire_now(now_s)
         return None if lease is None else self._use(entry.pool, lease)
@@ -253,6 +266,8 @@ class Fleet:
         task = asyncio.current_task()
         row = entry.row
         try:
+            if self.gate is not None:
+                await self.gate.admit(row)
             opened = await self.databases.open(row)
         finally:
             if entry.opening is task:

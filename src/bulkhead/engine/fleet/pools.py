@@ -15,30 +15,15 @@ from dataclasses import dataclass, field
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.breaker import Breaker, DatabaseUnavailable
 from bulkhead.engine.connections.pool import PoolExhausted, PoolStats
-from bulkhead.engine.drivers.errors import (
-    DatabaseMissing,
-    LoginRefused,
-    ServerUnreachable,
-    StatementTimeout,
-    TlsRequired,
-)
-from bulkhead.engine.drivers.identity import IdentityMismatch
-from bulkhead.engine.drivers.protocol import ServerConnection
-from bulkhead.engine.errors import BulkheadError, Unavailable
+from bulkhead.engine.drivers.errors import LoginRefused, ServerUnreachable
+from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.fleet.budget import SLOW_S, Lease, ServerBudget
 from bulkhead.engine.fleet.model import TenantId
-from bulkhead.engine.fleet.tenant_database import TenantDatabase
+from bulkhead.engine.fleet.refusal import REFUSALS, PoolRetired
+from bulkhead.engine.fleet.tenant_database import TenantDatabase, open_verified
 
-REFUSALS = (LoginRefused, DatabaseMissing, TlsRequired, IdentityMismatch)
-"""Errors that say more than that a database is away."""
 WAITING_MAX = 64
 """How many may wait for one tenant's connections; whoever comes then is refused at once."""
-
-
-class PoolRetired(Unavailable):
-    """The place of tenant '{tenant}' has just changed."""
-
-    code = "pool_retired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +127,23 @@ class TenantPool:
         if self._retired:
             self._note_drained()
 
+    def give_back(self, lease: Lease) -> None:
+        """Give back a connection that served well; as `release`, and the breaker hears of it."""
+        if self.breaker.failures:
+            self.breaker.succeeded()
+        now_s = monotonic_s()
+        if (
+            self._retired
+            or self._waiters
+            or self.budget.has_queue
+            or now_s - lease.opened_at_s > self.limits.age_s_max
+        ):
+            self.release(lease, usable=True)
+            return
+        del self._out[id(lease)]
+        self._idle.append(lease)
+        self.budget.put(lease, now_s)
+
     def failed(self, error: BulkheadError) -> None:
         """Note that the tenant's server does not answer, or refuses; then nobody waits for it."""
         if isinstance(error, LoginRefused) and self.has_connected:
@@ -235,7 +237,9 @@ class TenantPool:
             self._free_place()
             raise
         try:
-            connection = await self._connect()
+            connection = await open_verified(
+                self.database, self.tenant, timeout_s=self.limits.connect_timeout_s
+            )
         except BaseException as error:
             if isinstance(error, ServerUnreachable):
                 self.budget.breaker.failed()
@@ -250,23 +254,6 @@ class TenantPool:
         self.has_connected = True
         now_s = monotonic_s()
         return Lease(self, connection, now_s, now_s)
-
-    async def _connect(self) -> ServerConnection:
-        timeout_s = self.limits.connect_timeout_s
-        connection: ServerConnection | None = None
-        try:
-            async with asyncio.timeout(timeout_s):
-                connection = await self.database.connect(timeout_s=timeout_s)
-                await connection.verify_identity(self.tenant, timeout_s=timeout_s)
-        except BaseException as error:
-            if connection is not None:
-                connection.terminate()
-            if isinstance(error, TimeoutError | StatementTimeout):
-                raise ServerUnreachable(
-                    server=self.budget.server, reason=f"no answer within {timeout_s:g} s"
-                ) from error
-            raise
-        return connection
 
     async def _verify(self, lease: Lease) -> Lease:
         """The lease, if it still leads to the tenant's database, else a new one.

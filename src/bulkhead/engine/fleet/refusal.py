@@ -1,11 +1,21 @@
 """Why a tenant is not served: what its state says to whoever asks for its database."""
 
+from bulkhead.engine.drivers.errors import DatabaseMissing, LoginRefused, TlsRequired
+from bulkhead.engine.drivers.identity import IdentityMismatch
 from bulkhead.engine.errors import BulkheadError, Forbidden, Unavailable
 from bulkhead.engine.fleet.model import TenantRow, TenantState
 
 SERVED = frozenset({TenantState.ACTIVE})
+REFUSALS = (LoginRefused, DatabaseMissing, TlsRequired, IdentityMismatch)
+"""Errors that say more than that a database is away."""
 CLOSED = frozenset({TenantState.SUSPENDED, TenantState.MOVING, TenantState.DELETING})
 """States in which no connection is kept."""
+
+
+class PoolRetired(Unavailable):
+    """The place of tenant '{tenant}' has just changed."""
+
+    code = "pool_retired"
 
 
 class TenantSuspended(Forbidden):

@@ -11,7 +11,7 @@ more.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -44,7 +44,7 @@ class _PostgresDialect(PGDialect_asyncpg):
     supports_native_json_deserialization = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ready:
     """A statement with its values, ready to be sent."""
 
@@ -69,9 +69,17 @@ class Compiled:
     """Whether the SQL depends on the values: on how many there are in a list."""
     converters: dict[str, Converter]
     """What converts the columns of the result, where something must."""
+    is_plain: bool = field(init=False)
+    """Whether its parameters are exactly the values that must be given."""
+
+    def __post_init__(self) -> None:
+        named = self.required == self.given.keys()
+        self.is_plain = named and not self.defaults and not self.expands
 
     def fill(self, values: Values) -> Ready:
         """Put `values` in; raises Invalid when some are missing or unknown."""
+        if self.is_plain and values.keys() == self.required:
+            return Ready(self.sql, [_converted(values[name], f) for name, f in self.slots])
         if missing := self.required - values.keys():
             raise Invalid(reason=f"the statement needs a value for {', '.join(sorted(missing))}")
         filled = {**self.given, **values, **self._make_defaults(values)}
@@ -82,10 +90,7 @@ class Compiled:
             return self._expand(filled)
         return Ready(
             self.sql,
-            [
-                filled[name] if convert is None else convert(filled[name])
-                for name, convert in self.slots
-            ],
+            [_converted(filled[name], convert) for name, convert in self.slots],
         )
 
     def convert(self, rows: Sequence[Row]) -> Sequence[Row]:
@@ -114,8 +119,7 @@ class Compiled:
         args = []
         for name in state.positiontup or ():
             convert = _single(processors.get(name))
-            value = state.parameters[name]
-            args.append(value if convert is None else convert(value))
+            args.append(_converted(state.parameters[name], convert))
         return Ready(state.statement, args)
 
 
@@ -135,12 +139,16 @@ class Compiler:
             WeakKeyDictionary()
         )
 
-    def compile(self, statement: Executable, columns: tuple[str, ...] = ()) -> Compiled:
-        """Compile `statement`; an INSERT or UPDATE without values of its own sets `columns`.
+    def compile(self, statement: Executable, values: Values | None = None) -> Compiled:
+        """Compile `statement`; an INSERT or UPDATE without values of its own sets those given.
 
         Raises sqlalchemy.exc.CompileError for what the dialect cannot say.
         """
-        known = self._known.setdefault(statement, {})
+        known = self._known.get(statement)
+        if known is None:
+            known = self._known[statement] = {}
+        # What a query is given does not change its text.
+        columns = tuple(sorted(values)) if values and statement.is_dml else ()
         if (found := known.get(columns)) is None:
             found = known[columns] = self._compile(statement, columns)
         return found
@@ -151,9 +159,8 @@ class Compiler:
 
     def _compile(self, statement: Executable, columns: tuple[str, ...]) -> Compiled:
         assert isinstance(statement, ClauseElement), "a statement is a clause"
-        sets = columns if getattr(statement, "is_dml", False) else ()
         compiler, extracted, collected, _ = statement._compile_w_cache(
-            self.sql_dialect, compiled_cache=self._shapes, column_keys=list(sets)
+            self.sql_dialect, compiled_cache=self._shapes, column_keys=list(columns)
         )
         if not isinstance(compiler, SQLCompiler):
             raise Invalid(reason="this is no statement that can have parameters")
@@ -181,6 +188,10 @@ class Compiler:
 def compiler_for(dialect: Dialect) -> Compiler:
     """The compiler of the process for `dialect`."""
     return Compiler(dialect)
+
+
+def _converted(value: Any, convert: Converter | None) -> Any:  # noqa: ANN401
+    return value if convert is None else convert(value)
 
 
 def _single(processor: Any) -> Converter | None:  # noqa: ANN401

@@ -1,8 +1,15 @@
 """A tenant's database at its place, whosoever runs the server."""
 
+import asyncio
 from typing import Protocol
 
+from bulkhead.engine.clock import monotonic_s
+from bulkhead.engine.drivers.errors import ServerUnreachable, StatementTimeout, TooManyConnections
 from bulkhead.engine.drivers.protocol import Dialect, ServerConnection
+from bulkhead.engine.fleet.model import TenantId
+
+CROWDED_S = 0.05
+"""How long to wait where a server has just refused because it has too many connections."""
 
 
 class TenantDatabase(Protocol):
@@ -21,3 +28,38 @@ class TenantDatabase(Protocol):
 
         Raises ServerUnreachable, LoginRefused, DatabaseMissing, TlsRequired, TooManyConnections.
         """
+
+
+async def open_verified(
+    database: TenantDatabase, tenant: TenantId, *, timeout_s: float
+) -> ServerConnection:
+    """Connect to `database` and check that it is the tenant's, within `timeout_s` altogether.
+
+    A server that is crowded is asked again: sessions that were ended stay for a moment. Raises
+    IdentityMismatch, and what `connect` raises.
+    """
+    deadline_s = monotonic_s() + timeout_s
+    while True:
+        try:
+            return await _open(database, tenant, max(0.001, deadline_s - monotonic_s()))
+        except TooManyConnections:
+            if monotonic_s() + CROWDED_S > deadline_s:
+                raise
+            await asyncio.sleep(CROWDED_S)
+        except (TimeoutError, StatementTimeout) as error:
+            raise ServerUnreachable(
+                server=database.server, reason=f"no answer within {timeout_s:g} s"
+            ) from error
+
+
+async def _open(database: TenantDatabase, tenant: TenantId, timeout_s: float) -> ServerConnection:
+    connection: ServerConnection | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            connection = await database.connect(timeout_s=timeout_s)
+            await connection.verify_identity(tenant, timeout_s=timeout_s)
+    except BaseException:
+        if connection is not None:
+            connection.terminate()
+        raise
+    return connection

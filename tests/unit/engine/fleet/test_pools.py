@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from bulkhead.engine.connections.breaker import DatabaseUnavailable
 from bulkhead.engine.connections.pool import PoolExhausted
-from bulkhead.engine.drivers.errors import LoginRefused, ServerUnreachable
+from bulkhead.engine.drivers.errors import LoginRefused, ServerUnreachable, TooManyConnections
 from bulkhead.engine.drivers.identity import IdentityMismatch
 from bulkhead.engine.drivers.protocol import Dialect
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.fleet.budget import Lease, ServerBudget
 from bulkhead.engine.fleet.model import TenantId
-from bulkhead.engine.fleet.pools import PoolLimits, PoolRetired, TenantPool
+from bulkhead.engine.fleet.pools import PoolLimits, TenantPool
+from bulkhead.engine.fleet.refusal import PoolRetired
 
 
 @dataclass(eq=False)
@@ -73,6 +74,8 @@ class Place:
     limit: int
     refusal: BulkheadError | None = None
     silent: bool = False
+    crowded: int = 0
+    """How often it still says that it has too many connections."""
     server: str = "east"
     dialect: Dialect = Dialect.POSTGRESQL
     attempts: int = 0
@@ -85,6 +88,9 @@ class Place:
             await asyncio.Event().wait()
         if self.refusal is not None:
             raise self.refusal
+        if self.crowded:
+            self.crowded -= 1
+            raise TooManyConnections
         wire = Wire(self.tenant, self.open)
         self.open.add(wire)
         assert len(self.open) <= self.limit, "the server would have refused it"
@@ -201,6 +207,13 @@ async def test_a_server_that_is_away_is_left_alone_whoever_asks() -> None:
             await pool.acquire()
     assert sum(place_of(pool).attempts for pool in pools) == 3
     assert server.budget.taken == 0
+
+
+async def test_a_server_that_is_crowded_for_a_moment_is_asked_again() -> None:
+    pool = Server(3).pool(1)
+    place_of(pool).crowded = 2
+    await use(pool)
+    assert (place_of(pool).attempts, pool.breaker.failures) == (3, 0)
 
 
 async def test_a_refusal_is_told_as_what_it_is_while_the_breaker_is_open() -> None:

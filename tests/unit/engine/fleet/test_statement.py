@@ -61,21 +61,20 @@ def test_values_are_bound_and_never_rendered(compiler: Compiler) -> None:
 
 def test_each_dialect_has_its_placeholders() -> None:
     statement = select(NOTES.c.id).where(NOTES.c.body == bindparam("body"))
-    assert POSTGRESQL.compile(statement, ("body",)).sql.endswith("body = $1::VARCHAR")
-    assert MYSQL.compile(statement, ("body",)).sql.endswith("body = %s")
+    assert POSTGRESQL.compile(statement).sql.endswith("body = $1::VARCHAR")
+    assert MYSQL.compile(statement).sql.endswith("body = %s")
 
 
 def test_types_are_converted_where_the_dialect_needs_it() -> None:
     values = {"id": ID, "details": {"a": [1]}, "kind": "long", "price": Decimal("1.50")}
     statement = insert(NOTES)
-    names = tuple(sorted(values))
-    assert POSTGRESQL.compile(statement, names).fill(values).args == [
+    assert POSTGRESQL.compile(statement, values).fill(values).args == [
         ID,
         Decimal("1.50"),
         '{"a": [1]}',
         "long",
     ]
-    assert MYSQL.compile(statement, names).fill(values).args[0] == ID.hex
+    assert MYSQL.compile(statement, values).fill(values).args[0] == ID.hex
 
 
 @BOTH
@@ -89,19 +88,18 @@ def test_converters_hold_in_statements_whose_lists_expand(compiler: Compiler) ->
 @BOTH
 def test_lists_may_be_of_any_length(compiler: Compiler) -> None:
     statement = select(NOTES.c.id).where(NOTES.c.body.in_(bindparam("bodies", expanding=True)))
-    compiled = compiler.compile(statement, ("bodies",))
+    compiled = compiler.compile(statement)
     for bodies in ([], ["a"], ["a", "b", "c"]):
         assert list(compiled.fill({"bodies": bodies}).args) == bodies
 
 
 @BOTH
 def test_defaults_of_columns_are_made_for_each_row(compiler: Compiler) -> None:
-    compiled = compiler.compile(insert(NOTES), ("body",))
+    compiled = compiler.compile(insert(NOTES), {"body": "a"})
     assert len(compiled.fill({"body": "a"}).args) == 2
-    changed = compiler.compile(
-        update(NOTES).where(NOTES.c.id == bindparam("which")), ("body", "which")
-    )
-    ready = changed.fill({"body": "a", "which": ID})
+    values = {"body": "a", "which": ID}
+    changed = update(NOTES).where(NOTES.c.id == bindparam("which"))
+    ready = compiler.compile(changed, values).fill(values)
     assert "changed_at" in ready.sql
     assert len(ready.args) == 3
 
@@ -109,7 +107,7 @@ def test_defaults_of_columns_are_made_for_each_row(compiler: Compiler) -> None:
 @BOTH
 def test_missing_and_unknown_values_are_refused(compiler: Compiler) -> None:
     statement = select(NOTES.c.id).where(NOTES.c.id == bindparam("id"))
-    compiled = compiler.compile(statement, ("id",))
+    compiled = compiler.compile(statement)
     with pytest.raises(Invalid, match="value for id"):
         compiled.fill({})
     with pytest.raises(Invalid, match="no parameter other"):
