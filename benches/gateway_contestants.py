@@ -102,11 +102,13 @@ async def admit(system: System, customers: list[Customer]) -> None:
     place = system.database(DATABASE)
     await place.driver.ensure_database(place.spec)
     async with administer(place) as connection:
-        users = [customer.id for customer in customers]
-        await connection.execute("insert into auth.users (id) select unnest($1::uuid[])", users)
+        sessions = {customer.session: customer.id for customer in customers}
+        await connection.execute(
+            "insert into auth.users (id) select unnest($1::uuid[])", list(sessions.values())
+        )
         await connection.executemany(
             "insert into auth.sessions (id, user_id, aal) values ($1, $2, 'aal1')",
-            [(customer.session, customer.id) for customer in customers],
+            list(sessions.items()),
         )
 
 

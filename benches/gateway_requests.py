@@ -17,6 +17,7 @@ import random
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 
 import uvloop
 from closed_loop import Run, drive
@@ -88,8 +89,10 @@ async def measure(
     rendered = [
         question.render(who.base, dialect=who.dialect, customer=customer) for customer in customers
     ]
+    random.Random(1).shuffle(rendered)  # noqa: S311
+    asked = [_endless(rendered, number, clients) for number in range(clients)]
     before = cpu_s(system)[1], who.cpu_s
-    run = await drive(who.port, [_endless(rendered, seed) for seed in range(clients)], seconds)
+    run = await drive(who.port, asked, seconds)
     after = cpu_s(system)[1], who.cpu_s
     assert not run.failures, f"{who.name}, {question.name}: {run.failures} failures"
     scale = 1e6 / len(run.times_s)
@@ -114,12 +117,10 @@ def report(question: Question, clients: int, rounds: list[dict[str, Measured]]) 
         print(line, flush=True)
 
 
-def _endless(requests: list[bytes], seed: int) -> Iterator[bytes]:
-    chance = random.Random(seed)  # noqa: S311
-    shuffled = requests[:]
-    chance.shuffle(shuffled)
-    while True:
-        yield from shuffled
+def _endless(requests: list[bytes], number: int, clients: int) -> Iterator[bytes]:
+    """All requests again and again; each client begins at another one."""
+    first = number * len(requests) // clients
+    return cycle(requests[first:] + requests[:first])
 
 
 HEAD = f"""{"":39}{"":8}{"":16}{"CPU us per request":>24}

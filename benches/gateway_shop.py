@@ -108,25 +108,28 @@ def declare(folder: Path) -> Application:
 
 
 async def fill(system: System) -> list[Customer]:
-    """Orders of three lines for every customer."""
+    """Make orders of three lines; each customer is there once for each of them."""
     chance = random.Random(1)  # noqa: S311
     users = [UUID(int=chance.getrandbits(128), version=4) for _ in range(CUSTOMERS)]
     async with system.database(DATABASE).transaction(SERVICE) as tx:
         await tx.execute(FILL_ORDERS, users, ORDERS_EACH, STATES)
         await tx.execute(FILL_ITEMS, LINES_EACH)
-        rows = await tx.fetch("select user_id, (min(id::text))::uuid as id from orders group by 1")
-    orders = {row["user_id"]: row["id"] for row in rows}
+        rows = await tx.fetch("select user_id, id from orders order by id")
     async with administer(system.database(DATABASE)) as connection:
         for table in ("orders", "order_items"):
             await connection.execute(f"vacuum (analyze) public.{table}")
     keys = keys_of(system)
     key = keys.current(KeyKind.PUBLISHABLE, Role.ANON)
-    customers = []
-    for user in users:
-        session = UUID(int=user.int ^ 1)
-        token = jwt.encode(_claims(user, session), keys.jwt_secrets[0], "HS256")
-        customers.append(Customer(user, orders[user], session, token, key))
-    return customers
+    sessions = {user: UUID(int=user.int ^ 1) for user in users}
+    tokens = {
+        user: jwt.encode(_claims(user, sessions[user]), keys.jwt_secrets[0], "HS256")
+        for user in users
+    }
+    return [
+        Customer(user, row["id"], sessions[user], tokens[user], key)
+        for row in rows
+        for user in (row["user_id"],)
+    ]
 
 
 def keys_of(system: System) -> DatabaseKeys:
