@@ -7,6 +7,8 @@ is not understood is compared token by token, and then differs rather sooner tha
 difference is reported to somebody, it is never mended by itself.
 """
 
+from functools import lru_cache
+
 from bulkhead.engine.drivers.protocol import Dialect
 from bulkhead.engine.extract.node import render
 from bulkhead.engine.extract.parser import parse
@@ -17,15 +19,25 @@ from bulkhead.engine.extract.tokens import (
     split_tokens,
 )
 
+KEPT_CHARACTERS_MAX = 500
+
 
 def canonical(text: str | None, dialect: Dialect) -> str:
     """The one form of an expression; an empty text for none."""
     if text is None or not text.strip():
         return ""
+    return (_canonical if len(text) > KEPT_CHARACTERS_MAX else _kept)(text, dialect)
+
+
+def _canonical(text: str, dialect: Dialect) -> str:
     try:
         return render(parse(text, dialect))
     except ExpressionUnreadable:
         return _without_sense(text, dialect)
+
+
+# All databases of a fleet have the same expressions.
+_kept = lru_cache(maxsize=4096)(_canonical)
 
 
 def _without_sense(text: str, dialect: Dialect) -> str:

@@ -4,10 +4,15 @@ A node is a tuple that begins with a word. `in` lists, `between`, negation and c
 `or` have one shape each, whichever of its spellings a server prefers.
 """
 
-from decimal import Decimal
+import re
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import Any, Final
 
 Node = tuple[Any, ...]
+
+DIGITS_MAX: Final = 200
+_EXACT: Final = Context(prec=DIGITS_MAX, Emax=MAX_EMAX, Emin=MIN_EMIN)
+_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,9})?")
 
 FLIPPED: Final = {"=": "=", "<>": "<>", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
 OPPOSITES: Final = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
@@ -19,19 +24,20 @@ def text(value: str) -> Node:
 
 
 def number(value: str) -> Node:
-    """A number, without the zeros that change nothing."""
-    decimal = Decimal(value)
-    return ("number", f"{decimal.normalize():f}" if decimal else "0")
+    """A number, without the zeros that change nothing; a monstrous one as it is written."""
+    if len(value) > DIGITS_MAX:
+        return ("number", value)
+    decimal = Decimal(value).normalize(_EXACT)
+    if not decimal:
+        return ("number", "0")
+    is_short = abs(decimal.adjusted()) <= DIGITS_MAX
+    return ("number", f"{decimal:f}" if is_short else str(decimal))
 
 
 def as_number(node: Node) -> Node:
     """A string that is cast to a number, as that number; any other node as it is."""
-    if node[0] != "text":
-        return node
-    try:
-        return number(node[1])
-    except ArithmeticError:  # NaN is no number here, and what is no number at all is not
-        return node
+    is_number = node[0] == "text" and _NUMBER.fullmatch(node[1])
+    return number(node[1]) if is_number else node
 
 
 def operation(operator: str, left: Node, right: Node) -> Node:

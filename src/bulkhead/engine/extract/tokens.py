@@ -37,7 +37,7 @@ class Token:
 END: Final = Token(TokenKind.END, "")
 
 _SPACE = r"(?P<space>\s+)"
-_NUMBER = r"(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)"
+_NUMBER = r"(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,9})?)"
 _WORD = r"(?P<word>[^\W\d][\w$]*)"
 _MARK = r"(?P<mark>::|[(),.;\[\]]|[-+*/<>=~!@#%^&|?]+)"
 _PATTERNS: Final = {
