@@ -263,13 +263,10 @@ class Workshop:
             connection.terminate()
 
 
-@asynccontextmanager
-async def open_workshop(
-    registry: OpenDatabase, kind: ServerKind, driver: Driver
-) -> AsyncIterator[Workshop]:
-    """A fleet of its own on the server of `driver`, gone afterwards."""
+def databases_of(registry: OpenDatabase, driver: Driver) -> Databases:
+    """A fleet's server `here`, and the databases of owners on loopback."""
     egress = Egress(LOOPBACK)
-    databases = Databases(
+    return Databases(
         registry,
         Seals(f"{registry.application}.{registry.name}", Sealer()),
         drivers={"here": driver},
@@ -278,6 +275,14 @@ async def open_workshop(
             ServerKind.MYSQL: outside_mysql(egress),
         },
     )
+
+
+@asynccontextmanager
+async def open_workshop(
+    registry: OpenDatabase, kind: ServerKind, driver: Driver
+) -> AsyncIterator[Workshop]:
+    """A fleet of its own on the server of `driver`, gone afterwards."""
+    databases = databases_of(registry, driver)
     async with registry.transaction(SERVICE) as tx:
         await add_server(tx, ServerEntry("here", kind, "here", 1000))
     schema = schema_of(f"w{next(_numbers)}")
