@@ -186,13 +186,14 @@ class _Loop:
 
 
 class _Transport:
-    """A transport that tells of what is sent, and lets no protocol listen unchecked."""
+    """A transport that tells of what is sent and taken, and lets no protocol listen unchecked."""
 
     def __init__(self, real: Any, loop: _Loop) -> None:  # noqa: ANN401
         self._real = real
         self._loop = loop
         self.write = self._noting(real.write)
         self.writelines = self._noting(real.writelines)
+        self.resume_reading = self._noting(real.resume_reading)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         return getattr(self._real, name)
@@ -203,12 +204,12 @@ class _Transport:
             checked.transport = self._real
         self._real.set_protocol(checked)
 
-    def _noting(self, write: Callable[[Any], None]) -> Callable[[Any], None]:
-        note = self._loop.frames.note_sent
+    def _noting(self, act: Callable[..., None]) -> Callable[..., None]:
+        note = self._loop.frames.note_taken
 
-        def noted(data: Any) -> None:  # noqa: ANN401
+        def noted(*args: Any) -> None:  # noqa: ANN401
             note()
-            write(data)
+            act(*args)
 
         return noted
 

@@ -17,14 +17,10 @@ from typing import Final
 
 from bulkhead.engine.errors import BulkheadError
 
-MESSAGE_BYTES_MAX = 16 * 1024 * 1024
-"""Of one row, at most."""
-TALK_BYTES_MAX = 256 * 1024
-"""Of one error, notice or setting."""
 LOGIN_BYTES_MAX = 64 * 1024
 """Before the log-in is through."""
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
-"""Since this side last sent something."""
+"""Since this side last sent something, or took what is streamed to it."""
 ITERATIONS_MIN = 4096
 """RFC 7677. With fewer, whoever hears the log-in guesses the password too cheaply."""
 ITERATIONS_MAX = 250_000
@@ -32,8 +28,12 @@ ITERATIONS_MAX = 250_000
 
 _HEAD: Final = Struct("!ci")
 _CODE: Final = Struct("!i")
-_TALK: Final = frozenset({b"E", b"N", b"S", b"A", b"R", b"v", b"K"})
 _WATCHED: Final = frozenset({b"R", b"S"})
+_OTHER_ENCODING: Final = re.compile(rb"S(.{4})client_encoding\0", re.DOTALL)
+_ENCODING: Final = b"client_encoding\0"
+_ENCODING_BYTES_MAX: Final = 64
+"""Of the message that tells of another encoding."""
+_NAMED_BYTES_MIN: Final = 4 + len(_ENCODING)
 _BEFORE_LOGIN: Final = frozenset({b"R", b"E", b"N", b"v"})
 _OK, _SASL, _CONTINUE, _FINAL = 0, 10, 11, 12
 _NEXT: Final = {None: _SASL, _SASL: _CONTINUE, _CONTINUE: _FINAL, _FINAL: _OK}
@@ -61,26 +61,33 @@ class ServerUntrusted(BulkheadError):
 
 @dataclass(slots=True, eq=False)
 class FrameCheck:
-    """Follows the messages of one connection; `check` each piece of data before it is used."""
+    """Follows one connection; `check` each piece of data before it is used.
+
+    Until the server is ready for the first query, message by message. From then on only amounts
+    count, and whether the encoding changes, for which one search through the data is enough.
+    """
 
     server: str
     refusal: ServerUntrusted | None = None
     """What was wrong; the connection is of no use any more."""
     _login: int | None = None
     """How far the log-in is: the last request of the server."""
+    _is_ready: bool = False
     _answer_bytes: int = 0
     _left: int = 0
     _kind: bytes = b""
     _pending: bytearray = field(default_factory=bytearray)
     """Of a message whose head is not there yet, or whose body is looked at."""
+    _tail: bytes = b""
+    """The end of the piece before, in which a message may have begun."""
 
     @property
     def is_logged_in(self) -> bool:
         """Whether both sides have proved that they know the password."""
         return self._login == _OK
 
-    def note_sent(self) -> None:
-        """This side has sent something: a new answer begins."""
+    def note_taken(self) -> None:
+        """This side has sent something, or taken what came: a new answer begins."""
         self._answer_bytes = 0
 
     def check(self, data: bytes) -> bool:
@@ -88,25 +95,32 @@ class FrameCheck:
         if self.refusal is not None:
             return False
         self._answer_bytes += len(data)
-        limit = ANSWER_BYTES_MAX if self.is_logged_in else LOGIN_BYTES_MAX
-        if self._answer_bytes > limit:
+        if self._answer_bytes > (ANSWER_BYTES_MAX if self.is_logged_in else LOGIN_BYTES_MAX):
             return self._refuse("sends more than was asked for")
+        if self._is_ready:
+            if _ENCODING in data:
+                self._judge_encoding(data)
+            joint = self._tail + data[:_ENCODING_BYTES_MAX]
+            if _ENCODING in joint:
+                self._judge_encoding(joint)
+        else:
+            self._follow(data)
+        self._tail = (self._tail + data[-_ENCODING_BYTES_MAX:])[-_ENCODING_BYTES_MAX:]
+        return self.refusal is None
+
+    def _follow(self, data: bytes) -> None:
         position, end = 0, len(data)
         while position < end and self.refusal is None:
             if self._left:
                 position = self._pass(data, position, min(self._left, end - position))
-            elif self._pending or end - position < _HEAD.size:
-                missing = _HEAD.size - len(self._pending)
-                self._pending += data[position : position + missing]
-                position += missing
-                if len(self._pending) == _HEAD.size:
-                    head = bytes(self._pending)
-                    self._pending.clear()
-                    self._begin(*_HEAD.unpack(head))
-            else:
-                self._begin(*_HEAD.unpack_from(data, position))
-                position += _HEAD.size
-        return self.refusal is None
+                continue
+            missing = _HEAD.size - len(self._pending)
+            self._pending += data[position : position + missing]
+            position += missing
+            if len(self._pending) == _HEAD.size:
+                head = bytes(self._pending)
+                self._pending.clear()
+                self._begin(*_HEAD.unpack(head))
 
     def _pass(self, data: bytes, position: int, size: int) -> int:
         if self._kind in _WATCHED:
@@ -119,25 +133,18 @@ class FrameCheck:
         return position + size
 
     def _begin(self, kind: bytes, length: int) -> None:
-        limit = TALK_BYTES_MAX if kind in _TALK else MESSAGE_BYTES_MAX
-        if not _CODE.size <= length <= limit:
+        if not _CODE.size <= length <= LOGIN_BYTES_MAX and not self._is_ready:
             self._refuse("sends a message that is too large, or no message of PostgreSQL's")
         elif not self.is_logged_in and kind not in _BEFORE_LOGIN:
             self._refuse("sends something else before the log-in is through")
         self._kind, self._left = kind, length - _CODE.size
-        if kind == b"d":  # Streamed by COPY, not collected.
-            self._answer_bytes = 0
+        self._is_ready = self._is_ready or kind == b"Z"
         if not self._left and kind in _WATCHED:
             self._judge(b"")
 
     def _judge(self, body: bytes) -> None:
         if self._kind == b"S":
-            name, _, value = body.partition(b"\0")
-            if name == b"client_encoding" and value.rstrip(b"\0").upper() not in {
-                b"UTF8",
-                b"UTF-8",
-            }:
-                self._refuse("uses another encoding than was asked for")
+            self._judge_encoding(self._kind + _CODE.pack(len(body) + _CODE.size) + body)
         elif len(body) < _CODE.size or self.is_logged_in:
             self._refuse("does not log in as PostgreSQL does")
         else:
@@ -155,6 +162,14 @@ class FrameCheck:
         elif code == _FINAL and not _LAST.fullmatch(body):
             self._refuse("does not do SCRAM-SHA-256 as its standard says")
         self._login = code
+
+    def _judge_encoding(self, data: bytes) -> None:
+        """Refuse an encoding that is not UTF-8; the text may also stand in a row, which is fine."""
+        for found in _OTHER_ENCODING.finditer(data):
+            (length,) = _CODE.unpack(found[1])
+            value = data[found.end() : found.start() + 1 + length]
+            if _NAMED_BYTES_MIN <= length < ANSWER_BYTES_MAX and not b"UTF8\0".startswith(value):
+                self._refuse("uses another encoding than was asked for")
 
     def _refuse(self, reason: str) -> bool:
         self.refusal = ServerUntrusted(server=self.server, reason=reason)

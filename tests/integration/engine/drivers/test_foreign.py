@@ -12,6 +12,8 @@ from typing import Any
 import asyncpg
 import pytest
 import uvloop
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.integration.engine.drivers.rogue_server import (
     OK,
     READY,
@@ -218,6 +220,7 @@ async def test_a_real_server_is_used_as_ever(servers: TestServers) -> None:
         assert await connection.fetchval("select $1::int + 1", 41) == 42
         rows = await connection.fetch("select n, repeat('x', 100) from generate_series(1, 5000) n")
         assert len(rows) == 5000
+        assert await connection.fetch("select name, setting, 'S' from pg_settings")
         assert connection.get_settings().application_name == "bulkhead"
         # What takes too long ends the connection, and asks nobody else to stop it.
         with pytest.raises(TimeoutError):
@@ -239,7 +242,7 @@ async def test_an_answer_without_end_ends_the_connection(servers: TestServers) -
         session = driver.session(spec, Login.SERVICE)
         for sql in (
             "select repeat('x', 100000) from generate_series(1, 100000)",
-            "select repeat('x', 20000000)",
+            "select repeat('x', 80000000)",
         ):
             connection = await dial(driver.endpoint.port, session=session)
             with pytest.raises(Exception, match=r"closed|sends"):
@@ -301,24 +304,36 @@ async def test_a_name_that_is_given_another_address_meanwhile_leads_to_the_first
     assert next(answers) == ["127.0.0.2"]
 
 
-def test_the_check_does_not_depend_on_how_messages_are_cut() -> None:
-    stream = (
-        SASL
-        + server_first("abcdefgh")
-        + request(12, b"v=" + b"A" * 43 + b"=")
-        + OK
-        + message(b"S", b"client_encoding\0UTF8\0")
-        + READY
-        + message(b"D", b"x" * 300)
-        + message(b"S", b"client_encoding\0zlib\0")
-    )
-    for size in (1, 2, 3, 5, 7, 64, len(stream)):
-        frames = FrameCheck("server")
-        passed = [frames.check(stream[at : at + size]) for at in range(0, len(stream), size)]
-        assert passed.count(False) == 1
-        assert not passed[-1]
-        assert frames.is_logged_in
-        assert "encoding" in str(frames.refusal)
+LOGGED_IN = (
+    SASL
+    + server_first("abcdefgh")
+    + request(12, b"v=" + b"A" * 43 + b"=")
+    + OK
+    + message(b"S", b"client_encoding\0UTF8\0")
+    + READY
+)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64, 10_000])
+@pytest.mark.parametrize("name", [b"zlib", b"UTF88", b"zlib" + b"-" * 300, b"unicode_escape"])
+def test_the_check_does_not_depend_on_how_messages_are_cut(size: int, name: bytes) -> None:
+    good = LOGGED_IN + message(b"S", b"client_encoding\0UTF8\0") + message(b"D", b"x" * 300)
+    stream = good + message(b"S", b"client_encoding\0" + name + b"\0")
+    frames = FrameCheck("server")
+    passed = [frames.check(stream[at : at + size]) for at in range(0, len(stream), size)]
+    assert all(passed[: len(good) // size])
+    assert not passed[-1]
+    assert frames.is_logged_in
+    assert "encoding" in str(frames.refusal)
+
+
+@given(st.lists(st.binary(max_size=40), max_size=5), st.integers(1, 50))
+def test_a_row_may_say_what_it_likes(fields: list[bytes], size: int) -> None:
+    texts = [*fields, b"client_encoding", b"S", b"zlib"]
+    row = b"".join(struct.pack("!i", len(text)) + text for text in texts)
+    stream = LOGGED_IN + message(b"D", struct.pack("!h", len(texts)) + row) + READY
+    frames = FrameCheck("server")
+    assert all(frames.check(stream[at : at + size]) for at in range(0, len(stream), size))
 
 
 async def test_the_check_holds_on_the_loop_that_serves(tls_server: TlsServer) -> None:
@@ -334,7 +349,7 @@ async def test_the_check_holds_on_the_loop_that_serves(tls_server: TlsServer) ->
         target = await HERE.check("localhost", tls_server.port, Service.POSTGRESQL)
         connection = await open_foreign(target, session, ours, timeout_s=5)
         with pytest.raises(Exception, match=r"closed|sends"):
-            await connection.fetch("select repeat('x', 20000000)")
+            await connection.fetch("select repeat('x', 80000000)")
         connection = await open_foreign(target, session, ours, timeout_s=5)
         found: int = await connection.fetchval("select 42")
         await connection.close()
