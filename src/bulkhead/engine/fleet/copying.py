@@ -11,8 +11,9 @@ from bulkhead.engine import failpoints
 from bulkhead.engine.connections.sql import identifier, literal
 from bulkhead.engine.drivers.errors import FAILURES, translate
 from bulkhead.engine.drivers.protocol import Dialect, ServerConnection
+from bulkhead.engine.fleet.connection import TenantConnection
 from bulkhead.engine.fleet.databases import Databases
-from bulkhead.engine.fleet.model import TenantRow
+from bulkhead.engine.fleet.model import TenantId, TenantRow
 from bulkhead.engine.fleet.owner import past_policies
 from bulkhead.engine.fleet.rows import (
     COUNT_TIMEOUT_S,
@@ -45,7 +46,7 @@ async def replace_rows(databases: Databases, source: TenantRow, target: TenantRo
     ):
         tables = await list_tables(origin)
         _verify_shape(tables, await list_tables(copy))
-        async with _replacing(copy):
+        async with _replacing(copy, target.id):
             await _empty(copy, tables)
             for table in tables:
                 await copy_table(origin, copy, table)
@@ -144,20 +145,14 @@ async def _stream(origin: Any, copy: Any, table: TenantTable) -> None:  # noqa: 
 
 
 @asynccontextmanager
-async def _replacing(copy: ServerConnection) -> AsyncIterator[None]:
+async def _replacing(copy: ServerConnection, tenant: TenantId) -> AsyncIterator[None]:
     if copy.dialect is Dialect.MYSQL:
         await copy.execute("set session foreign_key_checks = 0", (), timeout_s=LOOK_TIMEOUT_S)
-    await copy.begin(read_only=False, timeout_s=LOOK_TIMEOUT_S)
-    try:
+    async with TenantConnection(copy, tenant, timeout_s=COUNT_TIMEOUT_S).transaction():
         if copy.dialect is Dialect.POSTGRESQL:
             await copy.execute("set local statement_timeout = 0", (), timeout_s=LOOK_TIMEOUT_S)
             await _silence_triggers(copy)
         yield
-    except BaseException:
-        if not copy.is_closed():
-            await copy.rollback(timeout_s=LOOK_TIMEOUT_S)
-        raise
-    await copy.commit(timeout_s=LOOK_TIMEOUT_S)
 
 
 async def _silence_triggers(copy: ServerConnection) -> None:

@@ -1,0 +1,107 @@
+"""Tenants whose schema is older than the code bears: migrated when they are first asked for.
+
+Code that serves a fleet on its way bears several versions, from `minimum` to the newest. A tenant
+below that is migrated once, however many ask for it; who asks waits for a moment at most, while the
+migration goes on. Or it is refused, where somebody else migrates the fleet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from bulkhead.engine.clock import monotonic_s
+from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.errors import BulkheadError, Unavailable
+from bulkhead.engine.fleet.databases import Databases
+from bulkhead.engine.fleet.migrate import note_migrated
+from bulkhead.engine.fleet.migrate_tenant import Aim, FleetMigrations, migrate_tenant
+from bulkhead.engine.fleet.model import TenantId, TenantRow
+from bulkhead.engine.fleet.registry import get_tenant
+from bulkhead.engine.migrations.plan import Direction
+
+WAIT_S = 5.0
+FORGIVE_S = 30.0
+AT_ONCE_MAX = 4
+
+log = logging.getLogger(__name__)
+
+
+class TenantBehind(Unavailable):
+    """Tenant {tenant} is at version {version}, but {minimum} is needed: {reason}."""
+
+    code = "tenant_behind"
+    retry_after_s = 5
+    hint = "Migrate the fleet: bulkhead migrate apply --tenants."
+
+
+@dataclass(slots=True, eq=False)
+class SchemaGate:
+    """Lets tenants in whose schema the code can work with; for `Fleet.gate`."""
+
+    databases: Databases
+    migrations: FleetMigrations
+    minimum: int
+    """The oldest version that the code bears."""
+    on_request: bool = True
+    """Whether a tenant that is behind is migrated here, or refused."""
+    wait_s: float = WAIT_S
+    _running: dict[TenantId, asyncio.Task[None]] = field(default_factory=dict)
+    _failed: dict[TenantId, tuple[float, BulkheadError]] = field(default_factory=dict)
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE_MAX))
+
+    async def admit(self, tenant: TenantRow) -> None:
+        """Return once the tenant is not behind any more; raises TenantBehind."""
+        if tenant.schema_version >= self.minimum:
+            return
+        if not self.on_request:
+            raise self._behind(tenant, "it has not been migrated yet")
+        failed = self._failed.get(tenant.id)
+        if failed is not None and monotonic_s() - failed[0] < FORGIVE_S:
+            raise self._behind(tenant, failed[1].message) from failed[1]
+        task = self._running.get(tenant.id)
+        if task is None:
+            task = self._running[tenant.id] = asyncio.create_task(self._migrate(tenant.id))
+            task.add_done_callback(lambda _: self._running.pop(tenant.id, None))
+        try:
+            async with asyncio.timeout(self.wait_s):
+                await asyncio.shield(task)
+        except TimeoutError:
+            raise self._behind(tenant, "it is being migrated at the moment") from None
+        except BulkheadError as error:
+            raise self._behind(tenant, error.message) from error
+
+    async def close(self) -> None:
+        """Let migrations under way come to their end."""
+        while self._running:
+            await asyncio.wait(list(self._running.values()))
+
+    async def _migrate(self, tenant: TenantId) -> None:
+        """In turn with others, and with other processes by the lock in the database."""
+        registry = self.databases.registry
+        async with self._slots:
+            try:
+                began_s = monotonic_s()
+                async with registry.transaction(SERVICE, read_only=True) as tx:
+                    row = await get_tenant(tx, tenant)
+                if row.schema_version >= self.minimum:
+                    return
+                aim = Aim(Direction.UP, self.migrations.latest)
+                migrated = await migrate_tenant(self.databases, row, self.migrations, aim)
+                duration_ms = round((monotonic_s() - began_s) * 1000)
+                async with registry.transaction(SERVICE) as tx:
+                    await note_migrated(tx, tenant, migrated, duration_ms)
+            except BulkheadError as error:
+                log.warning("tenant %s could not be migrated: %s", tenant, error)
+                self._failed[tenant] = (monotonic_s(), error)
+                raise
+            self._failed.pop(tenant, None)
+
+    def _behind(self, tenant: TenantRow, reason: str) -> TenantBehind:
+        return TenantBehind(
+            tenant=tenant.id,
+            version=tenant.schema_version,
+            minimum=self.minimum,
+            reason=reason,
+        )
