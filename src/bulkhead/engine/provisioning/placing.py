@@ -10,7 +10,12 @@ from bulkhead.engine.fleet.model import ServerKind, TenantId, TenantPlace
 from bulkhead.engine.fleet.placement import Wish, choose_server
 from bulkhead.engine.fleet.registry import add_tenant, find_tenant
 from bulkhead.engine.provisioning.job import JobMode, TenantProvisioned
-from bulkhead.engine.provisioning.spares import drop_own, physical_name, spec_of_tenant
+from bulkhead.engine.provisioning.spares import (
+    can_clone,
+    drop_own,
+    physical_name,
+    spec_of_tenant,
+)
 from bulkhead.engine.provisioning.store import note_place
 from bulkhead.engine.provisioning.work import STATEMENTS, TEMPLATE, WARM, Work
 
@@ -47,7 +52,7 @@ async def _place(work: Work) -> None:
         await _verify_new(tx, job.tenant)
         server = await choose_server(tx, Wish(job.kind, job.wishes))
         name = await work.spares.claim_warm(tx, server)
-        source = WARM if name is not None else STATEMENTS if is_mysql else TEMPLATE
+        source = WARM if name is not None else TEMPLATE if can_clone(server) else STATEMENTS
         name = name or physical_name(job.fleet, job.id)
         dialect = Dialect.MYSQL if is_mysql else Dialect.POSTGRESQL
         spec = spec_of_tenant(work.schema, dialect, name)

@@ -56,6 +56,14 @@ def spec_of_tenant(
     return DatabaseSpec(name, template=template, role_prefix=prefix, login_prefix=name)
 
 
+def can_clone(server: ServerRow) -> bool:
+    """Whether databases are made from a template there: on PostgreSQL, unless `clone` is `no`.
+
+    An operator labels so a server that speaks PostgreSQL but refuses to copy databases.
+    """
+    return server.kind is ServerKind.POSTGRESQL and server.labels.get("clone") != "no"
+
+
 @dataclass(slots=True, eq=False)
 class Spares:
     """The spares of one fleet."""
@@ -78,7 +86,7 @@ class Spares:
 
     async def template(self, server: ServerRow) -> str | None:
         """The template on a server, made when there is none; None where nothing can be cloned."""
-        if server.kind is not ServerKind.POSTGRESQL:
+        if not can_clone(server):
             return None
         async with self._building[server.name]:
             return await self._find_template(server) or await self._make(server, "template")
