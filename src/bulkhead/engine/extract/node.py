@@ -87,7 +87,10 @@ def signed(sign: str, operand: Node) -> Node:
     """A sign and what follows; a negative number is a number."""
     if sign == "+":
         return operand
-    return number(f"-{operand[1]}") if operand[0] == "number" else ("-", operand)
+    if operand[0] != "number":
+        return ("-", operand)
+    value = operand[1]
+    return number(value[1:] if value.startswith("-") else f"-{value}")
 
 
 def render(node: Node) -> str:

@@ -162,6 +162,8 @@ def test_any_text_gets_a_form(text: str, dialect: Dialect) -> None:
         ("0.0000", "0"),
         ("1e2", "100"),
         ("-(1)", "-1.0"),
+        ("- - 1", "1"),
+        ("-(0)", "0"),
         ("'-7.10'::numeric", "-7.1"),
     ],
 )
