@@ -15,7 +15,9 @@ FUNCTION_LINES_MAX = 60
 
 APPLICATION_FILES_REQUIRED = {"README.md", "__init__.py", "application.py", "topology.py"}
 APPLICATION_FILES = APPLICATION_FILES_REQUIRED | {
+    "data_routes.py",
     "events.py",
+    "fleet.py",
     "handlers.py",
     "invariants.py",
     "jobs.py",

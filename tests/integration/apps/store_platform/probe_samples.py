@@ -44,5 +44,8 @@ MASTER = Samples(
         "insert into auth.users (id, email, aud, role)"
         " values ($1::uuid, $1::uuid::text || '@example.org', 'authenticated', 'authenticated')"
     ),
-    callers={"private.is_staff": CLIENTS},
+    callers={
+        "private.is_staff": CLIENTS,
+        "private.today": frozenset({"authenticated"}),
+    },
 )

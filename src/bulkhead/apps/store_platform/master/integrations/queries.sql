@@ -13,8 +13,8 @@ set integration_type = excluded.integration_type,
 
 -- name: put_secret
 -- The sealed part of a connection.
-insert into public.integration_secrets (integration_id, sealed_config)
-values ($1, $2)
+insert into public.integration_secrets (integration_id, store_id, sealed_config)
+values ($1, $2, $3)
 on conflict (integration_id) do update
 set sealed_config = excluded.sealed_config
 

@@ -43,7 +43,7 @@ async def put_storage(
     """Keep where a store's files are, and what opens it, sealed for `integration_id`."""
     key = integration_id(store, "storage")
     await tx.execute(QUERIES.put_integration, key, store, kind, json.dumps(dict(shown)), "working")
-    await tx.execute(QUERIES.put_secret, key, sealed)
+    await tx.execute(QUERIES.put_secret, key, store, sealed)
     await tx.execute(QUERIES.set_storage, store, kind, "active")
 
 

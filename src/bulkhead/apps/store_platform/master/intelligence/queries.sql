@@ -1,35 +1,36 @@
 -- name: list_stores
 -- Stores whose database can be read, a page by id.
-select s.id, r.read_until
+select s.id
 from public.stores s
-left join public.rollup_states r on r.store_id = s.id
 where s.database_status = 'active'
   and s.deleted_at is null
   and s.id > $1
 order by s.id
 limit $2
 
--- name: lock_state
--- How far a store is rolled up; others that would do it wait.
+-- name: ensure_state
+-- How far a store is rolled up.
 insert into public.rollup_states as r (store_id, read_until)
-values ($1, '-infinity')
+values ($1, '2000-01-01 00:00:00+00')
 on conflict (store_id) do update
 set read_until = r.read_until
 returning read_until
 
--- name: note_state
--- A store is rolled up until an instant of its clock; never backwards.
+-- name: advance_state
+-- A store is rolled up until an instant of its clock; nothing when somebody else was faster.
 update public.rollup_states
-set read_until = greatest(read_until, $2),
+set read_until = $3,
   failed_at = null,
   failure = null,
   updated_at = now()
 where store_id = $1
+  and read_until = $2
+returning store_id
 
 -- name: note_failure
 -- A store could not be read.
 insert into public.rollup_states as r (store_id, read_until, failed_at, failure)
-values ($1, '-infinity', now(), left($2, 500))
+values ($1, '2000-01-01 00:00:00+00', now(), left($2, 500))
 on conflict (store_id) do update
 set failed_at = now(),
   failure = excluded.failure,

@@ -25,10 +25,10 @@ async def list_stores(db: Transaction, after: UUID = FIRST) -> list[UUID]:
     return [row["id"] for row in await db.fetch(QUERIES.list_stores, after, PAGE_MAX)]
 
 
-async def get_read_until(tx: Transaction, store: UUID) -> dt.datetime | None:
-    """Up to when a store is rolled up, None for never; whoever else asks waits for `tx`."""
-    instant: dt.datetime = await tx.fetchval(QUERIES.lock_state, store)
-    return None if instant.year == dt.MINYEAR else instant
+async def get_read_until(tx: Transaction, store: UUID) -> dt.datetime:
+    """Up to which instant of its clock a store is rolled up."""
+    instant: dt.datetime = await tx.fetchval(QUERIES.ensure_state, store)
+    return instant
 
 
 async def write_days(
@@ -36,9 +36,17 @@ async def write_days(
     store: UUID,
     days: Sequence[dt.date],
     sales: Sequence[DayOfSales],
+    *,
+    read_from: dt.datetime,
     read_until: dt.datetime,
-) -> None:
-    """Write what is known of `days`, and that the store was read until then: both or neither."""
+) -> bool:
+    """Write what is known of `days`, and that the store was read until then: both or neither.
+
+    False, with nothing written, when somebody else has rolled the store up since `read_from`, who
+    may have seen more.
+    """
+    if await tx.fetchrow(QUERIES.advance_state, store, read_from, read_until) is None:
+        return False
     await tx.execute(QUERIES.clear_days, store, list(days))
     if sales:
         await tx.execute(
@@ -52,7 +60,7 @@ async def write_days(
             [each.revenue for each in sales],
             [each.customers for each in sales],
         )
-    await tx.execute(QUERIES.note_state, store, read_until)
+    return True
 
 
 async def note_failure(tx: Transaction, store: UUID, failure: str) -> None:

@@ -76,6 +76,9 @@ class Call:
 
     id: UUID
     store: UUID
+    caller: UUID | None
+    """Who signed in; the call of anybody but the owner counts nowhere."""
+    is_staff: bool
     endpoint: str
     method: str
     ip_address: str | None

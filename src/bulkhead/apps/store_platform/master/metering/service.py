@@ -100,7 +100,7 @@ async def admit_calls(tx: Transaction, calls: Sequence[Call]) -> list[Admitted |
     answers: list[Admitted | BaseException] = []
     for call in calls:
         row = stores.get(call.store)
-        if row is None:
+        if row is None or not (call.is_staff or call.caller == row["owner_id"]):
             answers.append(NotFound(what=f"Store {call.store}"))
         elif left[call.store] == 0:
             answers.append(_exhausted(row))

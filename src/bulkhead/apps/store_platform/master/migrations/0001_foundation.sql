@@ -38,7 +38,7 @@ as $$
   select (now() at time zone 'UTC')::date
 $$;
 comment on function private.today() is 'The day in UTC, on which everything is counted.';
-grant execute on function private.today() to service_role;
+grant execute on function private.today() to authenticated, service_role;
 
 create domain public.money_amount as numeric(14, 2) check (value <> 'NaN');
 comment on domain public.money_amount is 'An amount of money in the currency beside it; never NaN.';

@@ -35,6 +35,7 @@ create trigger integration_configs_touch before update on public.integration_con
 
 create table public.integration_secrets (
   integration_id uuid primary key references public.integration_configs (id) on delete cascade,
+  store_id uuid not null references public.stores (id) on delete cascade,
   sealed_config bytea not null,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now()
@@ -42,6 +43,7 @@ create table public.integration_secrets (
 comment on table public.integration_secrets is
   'The secrets of a connection, sealed for this row. Those of databases stand in the registry of
 tenants instead, which is where connections are opened from.';
+create index integration_secrets_store on public.integration_secrets (store_id);
 create trigger integration_secrets_touch before update on public.integration_secrets
   for each row execute function private.touch_updated_at();
 

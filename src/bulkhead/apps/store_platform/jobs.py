@@ -1,0 +1,124 @@
+"""What is done again and again: periods and invoices, holds left over, roll-ups, partitions."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from bulkhead.apps.store_platform.master.billing import service as billing
+from bulkhead.apps.store_platform.master.intelligence import service as intelligence
+from bulkhead.apps.store_platform.master.metering import service as metering
+from bulkhead.apps.store_platform.views import Stores
+from bulkhead.capabilities.identity import tidy
+from bulkhead.capabilities.payments.provider import ChargeState, PaymentUnavailable
+from bulkhead.engine import clock, failpoints
+from bulkhead.engine.application import Job
+from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.errors import BulkheadError
+
+if TYPE_CHECKING:
+    from bulkhead.capabilities.payments.provider import PaymentProvider
+    from bulkhead.engine.system import System
+
+log = logging.getLogger(__name__)
+
+CHARGED = failpoints.register("billing:charged")
+
+
+async def renew_subscriptions(system: System) -> int:
+    """Begin the next periods; let trials without a card expire."""
+    async with system.database("master").transaction(SERVICE) as tx:
+        return await billing.renew_ended(tx, clock.now())
+
+
+async def charge_invoices(system: System) -> int:
+    """Charge what is due.
+
+    The id of the invoice is the key of the payment, so that whoever comes after a crash asks the
+    payment company for the same charge, and the card is charged once.
+    """
+    master = system.database("master")
+    provider: PaymentProvider = system.outside.payments
+    async with master.transaction(SERVICE, read_only=True) as db:
+        due = await billing.list_due(db, clock.now())
+    for invoice in due:
+        try:
+            await _charge(system, provider, dict(invoice))
+        except (TimeoutError, PaymentUnavailable) as error:
+            log.warning("invoice %s: %s", invoice["id"], error)
+    return len(due)
+
+
+async def sweep_holds(system: System) -> int:
+    """Settle or release what was held by who is gone."""
+    return await _stores(system).sweep_holds()
+
+
+async def roll_up_stores(system: System) -> int:
+    """Roll up every store that can be read; one that cannot does not keep the others waiting."""
+    master, stores = system.database("master"), _stores(system)
+    after, rolled = UUID(int=0), 0
+    while True:
+        async with master.transaction(SERVICE, read_only=True) as db:
+            page = await intelligence.list_stores(db, after)
+        if not page:
+            break
+        for store in page:
+            try:
+                rolled += await stores.roll_up(store)
+            except BulkheadError as error:
+                log.warning("store %s was not rolled up: %s", store, error)
+        after = page[-1]
+    async with master.transaction(SERVICE) as tx:
+        await metering.show_calls(tx)
+        await intelligence.sum_up(tx)
+    return rolled
+
+
+async def make_partitions(system: System) -> int:
+    """Have partitions for the calls of the coming months."""
+    async with system.database("master").transaction(SERVICE) as tx:
+        return await metering.ensure_partitions(tx)
+
+
+async def tidy_identities(system: System) -> None:
+    """Forget sessions, codes and mails that are over."""
+    assert system.application.people is not None, "this application has users"
+    await tidy(system.application.people(system))
+
+
+async def _charge(system: System, provider: PaymentProvider, invoice: dict[str, object]) -> None:
+    master = system.database("master")
+    amount, currency, source = invoice["amount"], invoice["currency"], invoice["payment_source"]
+    if source is None:
+        async with master.transaction(SERVICE) as tx:
+            await billing.decline_invoice(tx, invoice, "no_card", clock.now())
+        return
+    # A declined card may be another one the next time, and is asked anew.
+    key = f"invoice-{invoice['id']}-{invoice['attempts']}"
+    result = await provider.charge(key, amount, str(currency), str(source))  # type: ignore[arg-type]
+    await failpoints.reach(CHARGED)
+    async with master.transaction(SERVICE) as tx:
+        match result.state:
+            case ChargeState.SUCCEEDED:
+                await billing.complete_invoice(tx, invoice, provider.name, result.provider_ref)
+            case ChargeState.DECLINED:
+                await billing.decline_invoice(tx, invoice, result.code or "declined", clock.now())
+            case ChargeState.PENDING:
+                return  # The same key is asked again until it is known.
+
+
+def _stores(system: System) -> Stores:
+    platform = system.outside.platform(system)
+    return Stores(platform.master, platform.fleet)
+
+
+JOBS = (
+    Job("renew_subscriptions", 30.0, renew_subscriptions),
+    Job("charge_invoices", 15.0, charge_invoices),
+    Job("sweep_holds", 30.0, sweep_holds),
+    Job("roll_up_stores", 60.0, roll_up_stores),
+    Job("make_partitions", 3600.0, make_partitions),
+    Job("tidy_identities", 600.0, tidy_identities),
+)

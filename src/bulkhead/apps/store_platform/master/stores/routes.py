@@ -1,0 +1,107 @@
+"""Requests about stores themselves: made, listed, changed, deleted by their owners."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from bulkhead.apps.store_platform.master.audit.service import list_entries
+from bulkhead.apps.store_platform.master.integrations.service import list_integrations
+from bulkhead.apps.store_platform.master.stores.model import StoreBody, StoreChange
+from bulkhead.apps.store_platform.master.stores.service import (
+    change_store,
+    create_store,
+    delete_store,
+    get_store,
+    list_stores,
+)
+from bulkhead.engine import clock
+from bulkhead.engine.connections.claims import SERVICE, Claims
+from bulkhead.engine.connections.database import OpenDatabase
+from bulkhead.engine.ids import new_id
+from bulkhead.http.answers import answer, parse_cursor, render_cursor
+
+PAGE_MAX = 100
+
+
+def routes(  # noqa: PLR0915 - four short routes
+    master: OpenDatabase, signed_in: Callable[..., Awaitable[Claims]]
+) -> APIRouter:
+    """Make, list, show, change and delete stores."""
+    router = APIRouter(prefix="/stores", tags=["stores"])
+    user = Annotated[Claims, Depends(signed_in)]
+
+    @router.post("", status_code=201)
+    async def create(body: StoreBody, claims: user) -> Response:
+        """Make a store with the free plan; `POST /provision` gives it its database."""
+        store = new_id()
+        assert claims.subject is not None, "a signed-in user has a subject"
+        async with master.transaction(SERVICE) as tx:
+            await create_store(tx, store, claims.subject, body, clock.now())
+        async with master.transaction(claims, read_only=True) as db:
+            found = await get_store(db, store)
+        return answer(found, 201, {"Location": f"/store_platform/stores/{store}"})
+
+    @router.get("")
+    async def list_own(
+        claims: user,
+        cursor: Annotated[str | None, Query(max_length=200)] = None,
+        limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 20,
+    ) -> Response:
+        """List your stores, for staff all of them, the newest first."""
+        before = parse_cursor(cursor)
+        async with master.transaction(claims, read_only=True) as db:
+            page = await list_stores(db, before=before, limit=limit)
+        last = page[-1] if len(page) == limit else None
+        following = last and render_cursor(last["created_at"], last["id"])
+        return answer({"stores": page, "next": following})
+
+    @router.get("/{store_id}")
+    async def show(store_id: UUID, claims: user) -> Response:
+        """Show one of your stores with what it is connected to."""
+        async with master.transaction(claims, read_only=True) as db:
+            store = await get_store(db, store_id)
+            integrations = await list_integrations(db, store_id)
+        return answer({**store, "integrations": integrations})
+
+    @router.patch("/{store_id}")
+    async def change(store_id: UUID, body: StoreChange, claims: user) -> Response:
+        """Change name or address of a store, switch it on or off, publish it."""
+        async with master.transaction(claims, read_only=True) as db:
+            await get_store(db, store_id)
+        async with master.transaction(SERVICE) as tx:
+            await change_store(tx, store_id, body, actor=claims.subject)
+        async with master.transaction(claims, read_only=True) as db:
+            return answer(await get_store(db, store_id))
+
+    _add_ends(router, master, signed_in)
+    return router
+
+
+def _add_ends(
+    router: APIRouter, master: OpenDatabase, signed_in: Callable[..., Awaitable[Claims]]
+) -> None:
+    user = Annotated[Claims, Depends(signed_in)]
+
+    @router.delete("/{store_id}", status_code=204)
+    async def delete(store_id: UUID, claims: user) -> Response:
+        """Delete a store that has no database any more."""
+        async with master.transaction(claims, read_only=True) as db:
+            await get_store(db, store_id)
+        async with master.transaction(SERVICE) as tx:
+            await delete_store(tx, store_id, actor=claims.subject)
+        return Response(status_code=204)
+
+    @router.get("/{store_id}/audit")
+    async def show_audit(
+        store_id: UUID,
+        claims: user,
+        before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
+    ) -> Response:
+        """What was done to one of your stores, the newest first."""
+        async with master.transaction(claims, read_only=True) as db:
+            await get_store(db, store_id)
+        async with master.transaction(SERVICE, read_only=True) as db:
+            entries = await list_entries(db, store_id, before=before or 2**62)
+        return answer({"entries": entries})

@@ -1,0 +1,1 @@
+"""What a store knows of itself, for whoever rolls it up."""

@@ -1,0 +1,216 @@
+"""What touches the master and the database of a store: writes that a plan limits, and roll-ups.
+
+There is no transaction over both. What a plan limits is held in the master first, then written in
+the store, then settled in the master. Whoever dies in between leaves a hold; a sweep looks whether
+the row is in the store and settles or releases it, so that nothing is counted twice or forgotten.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from bulkhead.apps.store_platform.master.intelligence import service as intelligence
+from bulkhead.apps.store_platform.master.intelligence.model import DayOfSales
+from bulkhead.apps.store_platform.master.metering import service as metering
+from bulkhead.apps.store_platform.master.metering.model import Hold, Metric
+from bulkhead.apps.store_platform.store.catalogue_tables import PRODUCTS
+from bulkhead.apps.store_platform.store.content_tables import MEDIA_LIBRARY
+from bulkhead.apps.store_platform.store.figures.service import Changes, list_changes, measure_day
+from bulkhead.apps.store_platform.store.records.service import (
+    add_record,
+    delete_record,
+    get_record,
+    has_record,
+)
+from bulkhead.apps.store_platform.store.sales import service as sales
+from bulkhead.apps.store_platform.store.sales_tables import ORDERS
+from bulkhead.engine import clock, failpoints
+from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.drivers.errors import CommitUnknown, UniqueViolated, is_connection_loss
+from bulkhead.engine.errors import BulkheadError
+from bulkhead.engine.fleet.model import TenantId
+from bulkhead.engine.ids import derive_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import sqlalchemy as sa
+
+    from bulkhead.apps.store_platform.store.sales.model import OrderBody
+    from bulkhead.engine.connections.database import OpenDatabase
+    from bulkhead.engine.fleet.connection import TenantConnection
+    from bulkhead.engine.fleet.fleet import Fleet
+
+OVERLAP = dt.timedelta(minutes=5)
+"""Longer than any transaction of a store: a change may be committed later than it says it is."""
+TRIES_MAX = 3
+HELD = failpoints.register("store.write:held")
+WRITTEN = failpoints.register("store.write:written")
+READ = failpoints.register("rollup:read")
+SUBJECTS: dict[Metric, sa.Table] = {
+    Metric.PRODUCTS: PRODUCTS,
+    Metric.ORDERS: ORDERS,
+    Metric.STORAGE_BYTES: MEDIA_LIBRARY,
+}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The master and the fleet, for what needs both."""
+
+    master: OpenDatabase
+    fleet: Fleet
+
+    async def add_product(self, store: UUID, product: UUID, values: Mapping[str, Any]) -> Row:
+        """Add a product; raises PlanLimitReached, and what constraints refuse."""
+        wish = Hold(derive_id("product+", product), store, Metric.PRODUCTS, 1, product)
+        await self._hold(wish)
+        try:
+            async with self.fleet.transaction(TenantId(store)) as db:
+                row = await add_record(db, PRODUCTS, product, values)
+        except BulkheadError as error:
+            await self._give_up(wish, error)
+            raise
+        await self._settle(wish)
+        return row
+
+    async def delete_product(self, store: UUID, product: UUID) -> None:
+        """Delete a product; raises NotFound, and ForeignKeyViolated while it is needed."""
+        async with self.fleet.connection(TenantId(store)) as db:
+            await get_record(db, PRODUCTS, product)
+        wish = Hold(derive_id("product-", product), store, Metric.PRODUCTS, -1, product)
+        await self._hold(wish)
+        try:
+            async with self.fleet.transaction(TenantId(store)) as db:
+                await delete_record(db, PRODUCTS, product)
+        except BulkheadError as error:
+            await self._give_up(wish, error)
+            raise
+        await self._settle(wish)
+
+    async def place_order(
+        self, store: UUID, order: UUID, body: OrderBody, currency: str, key: str | None
+    ) -> Row:
+        """Place an order, or find the one that was placed under the same id.
+
+        Raises PlanLimitReached, ProductUnsellable, StockMissing, DiscountRefused.
+        """
+        tenant = TenantId(store)
+        async with self.fleet.connection(tenant) as db:
+            if await has_record(db, ORDERS, order):
+                return await sales.get_order(db, order)
+            # The total is known before anything is held, so that it is counted with the order.
+            lines = await sales.price_order(db, body, currency, clock.now())
+        value = sum((line.total for line in lines), Decimal(0))
+        wish = Hold(derive_id("order+", order), store, Metric.ORDERS, 1, order, value)
+        await self._hold(wish)
+        try:
+            await self._write_order(tenant, order, body, currency, key)
+        except BulkheadError as error:
+            await self._give_up(wish, error)
+            raise
+        await self._settle(wish)
+        async with self.fleet.connection(tenant) as db:
+            return await sales.get_order(db, order)
+
+    async def sweep_holds(self, older_than_s: float = metering.STALE_S) -> int:
+        """Settle or release what whoever held it has forgotten; stores that are away wait."""
+        async with self.master.transaction(SERVICE, read_only=True) as db:
+            stale = await metering.list_stale(db, older_than_s)
+        ended = 0
+        for wish in stale:
+            try:
+                await self._end(wish)
+            except BulkheadError:
+                continue
+            ended += 1
+        return ended
+
+    async def roll_up(self, store: UUID) -> bool:
+        """Write the days of a store anew whose orders have changed; False when others just did."""
+        async with self.master.transaction(SERVICE) as tx:
+            read_from = await intelligence.get_read_until(tx, store)
+        try:
+            changes, days = await self._read_days(store, read_from - OVERLAP)
+        except BulkheadError as error:
+            async with self.master.transaction(SERVICE) as tx:
+                await intelligence.note_failure(tx, store, f"{error.code}: {error.message}")
+            raise
+        await failpoints.reach(READ)
+        async with self.master.transaction(SERVICE) as tx:
+            return await intelligence.write_days(
+                tx, store, changes.days, days, read_from=read_from, read_until=changes.until
+            )
+
+    async def _read_days(self, store: UUID, since: dt.datetime) -> tuple[Changes, list[DayOfSales]]:
+        days: list[DayOfSales] = []
+        async with self.fleet.transaction(TenantId(store), read_only=True) as db:
+            changes = await list_changes(db, since)
+            for day in changes.days:
+                days += [_day(each) for each in await measure_day(db, day)]
+        return changes, days
+
+    async def _write_order(
+        self, tenant: TenantId, order: UUID, body: OrderBody, currency: str, key: str | None
+    ) -> None:
+        for attempt in range(TRIES_MAX):
+            try:
+                async with self.fleet.transaction(tenant) as db:
+                    if not await has_record(db, ORDERS, order):
+                        await sales.place_order(db, order, body, currency, clock.now(), key=key)
+            except UniqueViolated:
+                # The same order, or the first one of the same customer, came in between.
+                if attempt == TRIES_MAX - 1:
+                    raise
+            else:
+                return
+
+    async def _hold(self, wish: Hold) -> None:
+        async with self.master.transaction(SERVICE) as tx:
+            await metering.hold(tx, wish, clock.now().date())
+        await failpoints.reach(HELD)
+
+    async def _settle(self, wish: Hold) -> None:
+        await failpoints.reach(WRITTEN)
+        async with self.master.transaction(SERVICE) as tx:
+            await metering.settle(tx, [wish.id])
+
+    async def _give_up(self, wish: Hold, error: BulkheadError) -> None:
+        """Give back what was held, unless nobody knows whether it was written."""
+        if isinstance(error, CommitUnknown) or is_connection_loss(error):
+            return
+        with suppress(BulkheadError):  # The sweep looks again.
+            await self._end(wish)
+
+    async def _end(self, wish: Hold) -> None:
+        """Settle or release a hold by what is in the store."""
+        async with self.fleet.connection(TenantId(wish.store)) as db:
+            is_there = await _is_there(db, wish)
+        async with self.master.transaction(SERVICE) as tx:
+            if is_there == (wish.amount > 0):
+                await metering.settle(tx, [wish.id])
+            else:
+                await metering.release(tx, [wish.id])
+
+
+async def _is_there(db: TenantConnection, wish: Hold) -> bool:
+    return await has_record(db, SUBJECTS[wish.metric], wish.subject)
+
+
+def _day(found: Any) -> DayOfSales:  # noqa: ANN401 - the store's own kind of day
+    return DayOfSales(
+        found.day,
+        found.currency,
+        found.orders,
+        found.cancelled,
+        found.items,
+        found.revenue,
+        found.customers,
+    )
