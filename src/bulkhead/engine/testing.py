@@ -25,7 +25,8 @@ from bulkhead.engine.drivers.embedded import EmbeddedDriver
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Driver, Login
 from bulkhead.engine.failpoints import FailpointReached, Mode
 from bulkhead.engine.fleet.databases import Databases
-from bulkhead.engine.fleet.fleet import Fleet, FleetLimits
+from bulkhead.engine.fleet.fleet import Fleet
+from bulkhead.engine.fleet.limits import FleetLimits
 from bulkhead.engine.fleet.model import ServerKind, TenantId, TenantPlace, TenantState
 from bulkhead.engine.fleet.outside import OutsidePostgres, dial_plainly
 from bulkhead.engine.fleet.registry import (

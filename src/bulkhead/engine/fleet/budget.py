@@ -21,6 +21,8 @@ SHARE_OF_EXTRAS = 2
 SHARE_OF_SLOW = 4
 """Up to one quarter, where its statements have been running for `SLOW_S`."""
 SLOW_S = 0.25
+EXTRA_IDLE_S = 1.0
+"""A second connection takes the place of one that has been idle for so long."""
 
 
 class Claimant(Protocol):
@@ -90,11 +92,9 @@ class ServerBudget:
         """Whether a tenant waits that has no connection at all."""
         return bool(self._first)
 
-    def take(self, pool: Claimant) -> bool:
-        """Take a place for another connection of `pool`; False when it has to queue up."""
-        if self._first or not self._allows(pool):
-            return False
-        if self.taken >= self.limit and not self._evict():
+    def take(self) -> bool:
+        """Take a place for a pool's first connection; False when it has to queue up."""
+        if self._first or (self.taken >= self.limit and not self._evict()):
             return False
         self.taken += 1
         return True
@@ -141,7 +141,7 @@ class ServerBudget:
         for pool in list(self._extra):
             if self.busy * SHARE_OF_EXTRAS >= self.limit:
                 return
-            if self._allows(pool) and (self.taken < self.limit or self._evict()):
+            if self._allows(pool) and (self.taken < self.limit or self._evict(EXTRA_IDLE_S)):
                 del self._extra[pool]
                 self._grant(pool)
 
@@ -161,16 +161,17 @@ class ServerBudget:
             self.taken -= 1
 
     def _allows(self, pool: Claimant) -> bool:
-        if pool.size == 0:
-            return True
+        """Whether `pool` may have one more beside what it has."""
         share = SHARE_OF_SLOW if pool.is_slow else SHARE_OF_EXTRAS
         return self.busy * share < self.limit
 
-    def _evict(self) -> bool:
-        """Close the connection that has been idle longest; its place is free then."""
+    def _evict(self, idle_s: float = 0.0) -> bool:
+        """Close the connection that has been idle longest, and for `idle_s`; frees its place."""
         if not self._idle:
             return False
         lease = next(iter(self._idle.values()))
+        if idle_s and monotonic_s() - lease.idle_since_s < idle_s:
+            return False
         lease.pool.discard_idle(lease)
         self.taken -= 1
         return True

@@ -21,8 +21,9 @@ from bulkhead.engine.fleet.budget import Lease, ServerBudget
 from bulkhead.engine.fleet.cache import Entry, TenantCache, retire
 from bulkhead.engine.fleet.connection import Params, Statement, TenantConnection
 from bulkhead.engine.fleet.databases import Databases
+from bulkhead.engine.fleet.limits import FleetLimits
 from bulkhead.engine.fleet.model import TenantId, TenantRow, TenantState
-from bulkhead.engine.fleet.pools import PoolLimits, TenantPool
+from bulkhead.engine.fleet.pools import TenantPool
 from bulkhead.engine.fleet.refusal import CLOSED, REFUSALS, SERVED, PoolRetired, refusal
 from bulkhead.engine.fleet.registry import CHANNEL, get_tenant
 from bulkhead.engine.fleet.statement import Row
@@ -31,22 +32,6 @@ from bulkhead.engine.messaging.listener import Listener
 REAP_EVERY_S = 15.0
 RETRY_S = 0.05
 ROUNDS_MAX = 100
-
-
-@dataclass(frozen=True, slots=True)
-class FleetLimits:
-    """What a fleet may take of this process and of the servers."""
-
-    tenants_max: int = 10_000
-    """How many tenants are kept in mind."""
-    statement_timeout_s: float = 8.0
-    answer_slack_s: float = 2.0
-    """How much longer an answer may take: the server's own time-out acts first."""
-    idle_s_max: float = 60.0
-    row_ttl_s: float = 30.0
-    login_patience_s: float = 3.0
-    """For how long a refused login is tried again: its password may just be changing."""
-    pool: PoolLimits = field(default_factory=PoolLimits)
 
 
 class Gate(Protocol):

@@ -18,26 +18,15 @@ from bulkhead.engine.connections.pool import PoolExhausted, PoolStats
 from bulkhead.engine.drivers.errors import LoginRefused, ServerUnreachable
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.fleet.budget import SLOW_S, Lease, ServerBudget
+from bulkhead.engine.fleet.limits import PoolLimits
 from bulkhead.engine.fleet.model import TenantId
 from bulkhead.engine.fleet.refusal import REFUSALS, PoolRetired
 from bulkhead.engine.fleet.tenant_database import TenantDatabase, open_verified
 
+PATIENCE_S = 0.005
+"""How long to wait for a connection that is in use before another one is opened beside it."""
 WAITING_MAX = 64
 """How many may wait for one tenant's connections; whoever comes then is refused at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class PoolLimits:
-    """What one tenant may have of a server."""
-
-    size_max: int = 4
-    acquire_timeout_s: float = 5.0
-    connect_timeout_s: float = 5.0
-    age_s_max: float = 3600.0
-    """After that a connection is replaced."""
-    identity_every_s: float = 1.0
-    """A connection is checked to be the tenant's own when it is opened, and whenever it is handed
-    out after the last check has become older than this; 0 checks each time."""
 
 
 Waiter = asyncio.Future[Lease | None]
@@ -65,6 +54,7 @@ class TenantPool:
     _retired: bool = False
     _refusal: BulkheadError | None = None
     """Why the breaker is open, where waiting alone does not help."""
+    _timer: asyncio.TimerHandle | None = None
     _drained: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -221,7 +211,7 @@ class TenantPool:
     async def _acquire_slowly(self) -> Lease:
         started_s = monotonic_s()
         try:
-            if not self._waiters and self.size < self.limits.size_max and self.budget.take(self):
+            if self.size == 0 and self.budget.take():
                 self.size += 1
                 return await self._open()
             lease = await self._wait()
@@ -276,12 +266,16 @@ class TenantPool:
     async def _wait(self) -> Lease | None:
         """Wait for a connection, or for a place for one, until the time is over."""
         if len(self._waiters) >= WAITING_MAX:
-            self._give_up(None)
+            self.stats.timeouts += 1
+            raise PoolExhausted(database=self.tenant, timeout_s=0)
         loop = asyncio.get_running_loop()
         waiter: Waiter = loop.create_future()
         timer = loop.call_later(self.limits.acquire_timeout_s, self._give_up, waiter)
         self._waiters.append((monotonic_s(), waiter))
-        self._queue_again()
+        if self.size == 0:
+            self.budget.queue(self)
+        elif self._timer is None:
+            self._timer = loop.call_later(PATIENCE_S, self._want_more)
         self.stats.waiting += 1
         try:
             return await waiter
@@ -292,15 +286,22 @@ class TenantPool:
             timer.cancel()
             self.stats.waiting -= 1
 
-    def _give_up(self, waiter: Waiter | None) -> None:
-        self.stats.timeouts += 1
-        error = PoolExhausted(
-            database=self.tenant, timeout_s=self.limits.acquire_timeout_s if waiter else 0
-        )
-        if waiter is None:
-            raise error
+    def _give_up(self, waiter: Waiter) -> None:
         if not waiter.done():
-            waiter.set_exception(error)
+            self.stats.timeouts += 1
+            timeout_s = self.limits.acquire_timeout_s
+            waiter.set_exception(PoolExhausted(database=self.tenant, timeout_s=timeout_s))
+
+    def _want_more(self) -> None:
+        """Ask for another connection where somebody has waited for longer than that takes."""
+        self._timer = None
+        if not self._waiters:
+            return
+        left_s = self._waiters[0][0] + PATIENCE_S - monotonic_s()
+        if left_s > 0:
+            self._timer = asyncio.get_running_loop().call_later(left_s, self._want_more)
+        else:
+            self._queue_again()
 
     def _pass_on(self, waiter: Waiter) -> None:
         """Give what a waiter got after it had given up to the next one."""

@@ -28,9 +28,8 @@ from bulkhead.engine.connections.transaction import TransactionFailed
 from bulkhead.engine.drivers.errors import ConnectionLost, DatabaseMissing, UniqueViolated
 from bulkhead.engine.drivers.identity import IdentityMismatch
 from bulkhead.engine.errors import Invalid
-from bulkhead.engine.fleet.fleet import FleetLimits
+from bulkhead.engine.fleet.limits import FleetLimits, PoolLimits
 from bulkhead.engine.fleet.model import TenantId, TenantState
-from bulkhead.engine.fleet.pools import PoolLimits
 from bulkhead.engine.fleet.refusal import (
     TenantDeleted,
     TenantMoving,

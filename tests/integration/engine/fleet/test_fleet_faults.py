@@ -27,7 +27,7 @@ from bulkhead.engine.drivers.errors import (
     StatementTimeout,
 )
 from bulkhead.engine.errors import BulkheadError
-from bulkhead.engine.fleet.fleet import FleetLimits
+from bulkhead.engine.fleet.limits import FleetLimits, PoolLimits
 from bulkhead.engine.fleet.model import (
     ConnectionConfig,
     SecretText,
@@ -36,7 +36,6 @@ from bulkhead.engine.fleet.model import (
     TenantPlace,
     TenantState,
 )
-from bulkhead.engine.fleet.pools import PoolLimits
 from bulkhead.engine.fleet.registry import add_tenant, get_tenant, set_place, set_state
 from bulkhead.engine.ids import new_id
 from bulkhead.engine.sealing import SealBroken

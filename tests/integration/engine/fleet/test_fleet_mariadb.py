@@ -35,9 +35,8 @@ from bulkhead.engine.drivers.errors import (
 from bulkhead.engine.drivers.identity import IdentityMismatch
 from bulkhead.engine.drivers.protocol import Dialect
 from bulkhead.engine.extract.portable import Id
-from bulkhead.engine.fleet.fleet import FleetLimits
+from bulkhead.engine.fleet.limits import FleetLimits, PoolLimits
 from bulkhead.engine.fleet.model import TenantId
-from bulkhead.engine.fleet.pools import PoolLimits
 from bulkhead.engine.ids import new_id
 from bulkhead.engine.testing import TestFleet, TestServers
 

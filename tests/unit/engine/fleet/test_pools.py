@@ -15,8 +15,9 @@ from bulkhead.engine.drivers.identity import IdentityMismatch
 from bulkhead.engine.drivers.protocol import Dialect
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.fleet.budget import Lease, ServerBudget
+from bulkhead.engine.fleet.limits import PoolLimits
 from bulkhead.engine.fleet.model import TenantId
-from bulkhead.engine.fleet.pools import PoolLimits, TenantPool
+from bulkhead.engine.fleet.pools import TenantPool
 from bulkhead.engine.fleet.refusal import PoolRetired
 
 
