@@ -7,8 +7,7 @@ is kept here, by giving up the connection; the server stops statements of our lo
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -33,7 +32,7 @@ from bulkhead.engine.drivers.mysql_errors import (
     translate,
 )
 from bulkhead.engine.drivers.mysql_sql import parse_query, quote_text, render_settings
-from bulkhead.engine.drivers.mysql_values import parameter, size_bytes
+from bulkhead.engine.drivers.mysql_values import any_large, parameter, size_bytes
 from bulkhead.engine.drivers.mysql_wire import GuardedConnection, Target, is_mariadb, open_raw
 from bulkhead.engine.drivers.protocol import Dialect
 from bulkhead.engine.errors import BulkheadError, Invalid
@@ -43,6 +42,7 @@ PREPARED_MAX = 64
 BULK_ROWS_MAX = 500
 SMALL_BYTES = 512 * 1024
 """Half of the smallest `max_allowed_packet` that is set anywhere: less is not counted twice."""
+SMALL_TEXT = SMALL_BYTES // 8
 PACKET_RESERVE_BYTES = 4096
 STATEMENT_TIMEOUT_S = 8
 SQL_MODE = (
@@ -57,13 +57,16 @@ UUID_BYTES = 16
 class MysqlConnection:
     """Wraps a client library's connection `raw`, which is nobody else's."""
 
-    __slots__ = ("_packet_bytes_max", "_prepared", "raw")
+    __slots__ = ("_described", "_names", "_packet_bytes_max", "_prepared", "raw")
 
     def __init__(self, raw: GuardedConnection) -> None:
         """Begin with nothing prepared."""
         self.raw = raw
         self._prepared: dict[str, Any] = {}
         self._packet_bytes_max = 0
+        # A statement that is prepared keeps its description, and is often run again.
+        self._described: Sequence[Any] | None = None
+        self._names: tuple[str, ...] = ()
 
     @property
     def dialect(self) -> Dialect:
@@ -90,8 +93,12 @@ class MysqlConnection:
         result = await self._run(sql, args, timeout_s)
         if result.rows is None:
             return []
-        names = [column[0] for column in result.description]
-        return [dict(zip(names, row, strict=True)) for row in result.rows]
+        if result.description is not self._described:
+            self._described = result.description
+            self._names = tuple(column[0] for column in result.description)
+        names = self._names
+        # A row is as long as its description, or the client library would not have read it.
+        return [dict(zip(names, row, strict=False)) for row in result.rows]
 
     async def execute(self, sql: str, args: Sequence[object], *, timeout_s: float) -> int:
         """Run a statement and return how many rows it changed or found."""
@@ -105,21 +112,17 @@ class MysqlConnection:
         query = parse_query(sql)
         prepared = [tuple(map(parameter, row)) for row in rows]
         for row in prepared:
-            _check_count(query.placeholders, len(row))
-        async with self._bounded(timeout_s):
-            alone = not self.raw.get_transaction_status()
-            for row in prepared:
-                await self._check_size(query.text, row)
-            if alone:
-                await self._query("start transaction")
-            try:
-                await self._execute_rows(query.text, prepared)
-            except mysql.Error:
-                if alone and not self.is_closed():
-                    await self._query("rollback")
-                raise
-            if alone:
-                await self._query("commit")
+            if query.placeholders != len(row):
+                raise _refuse_count(query.placeholders, len(row))
+        watch = self._watch(timeout_s)
+        try:
+            await self._check_sizes(query.text, prepared)
+            await self._execute_rows(query.text, prepared)
+        except BaseException as error:
+            self._fail(error)
+            raise
+        finally:
+            watch.cancel()
 
     async def begin(self, *, read_only: bool, timeout_s: float) -> None:
         """Begin a transaction."""
@@ -166,19 +169,67 @@ class MysqlConnection:
         await self.raw.ensure_closed()
 
     async def _send(self, sql: str, timeout_s: float) -> None:
-        async with self._bounded(timeout_s):
+        watch = self._watch(timeout_s)
+        try:
             await self._query(sql)
+        except BaseException as error:
+            self._fail(error)
+            raise
+        finally:
+            watch.cancel()
 
     async def _run(self, sql: str, args: Sequence[object], timeout_s: float) -> Any:  # noqa: ANN401
         query = parse_query(sql)
-        _check_count(query.placeholders, len(args))
-        prepared = tuple(map(parameter, args))
-        async with self._bounded(timeout_s):
-            await self._check_size(query.text, prepared)
-            if not prepared:
-                return await self._query(query.text)
-            statement = await self._prepare(query.text)
-            return await statement.execute(prepared)
+        text, known = query.text, self._prepared
+        if query.placeholders != len(args):
+            raise _refuse_count(query.placeholders, len(args))
+        values = tuple([parameter(value) for value in args])
+        watch = self._watch(timeout_s)
+        try:
+            if len(text) > SMALL_TEXT or any_large(values):
+                await self._check_sizes(text, [values])
+            if not values:
+                return await self._query(text)
+            # The one that was used last stands last.
+            statement = known.pop(text, None) or await self._prepare(text)
+            known[text] = statement
+            return await statement.execute(values)
+        except BaseException as error:
+            self._fail(error)
+            raise
+        finally:
+            watch.cancel()
+
+    def _watch(self, timeout_s: float) -> asyncio.TimerHandle:
+        """Give the connection up when the time is over; the waiter hears of that loss.
+
+        Costs a fraction of what a time-out does that cancels the task.
+        """
+        self.raw.restart()
+        return self.raw.loop.call_later(timeout_s, self.raw.expire)  # type: ignore[no-any-return]
+
+    def _fail(self, error: BaseException) -> None:
+        """Raise the translated error; close what is left in the middle of a conversation.
+
+        Only an error that the server itself reports leaves the conversation at its end.
+        """
+        if isinstance(error, ValueInvalid):
+            return
+        if not isinstance(error, Exception):
+            self.terminate()
+            return
+        if self.raw.end is not None:
+            raise self.raw.end from (TimeoutError() if self.raw.is_expired else error)
+        translated = self._translate(error)
+        number = error_number(error)
+        if not number or number == PACKET_TOO_LARGE or isinstance(translated, ConnectionLost):
+            self.terminate()
+        raise translated from error
+
+    def _translate(self, error: Exception) -> BulkheadError:
+        if isinstance(error, RuntimeError) and "LOAD_LOCAL" in str(error):
+            return ServerSuspicious(server=self.raw.target.name, what="a file of this machine")
+        return translate(error)
 
     async def _query(self, text: str) -> Any:  # noqa: ANN401
         """Run a statement without parameters; of several results the first counts."""
@@ -191,69 +242,56 @@ class MysqlConnection:
         return first
 
     async def _prepare(self, text: str) -> Any:  # noqa: ANN401
-        known = self._prepared
-        statement = known.pop(text, None)
-        if statement is None:
-            statement = await self.raw.prepare(text)
-            if len(known) >= PREPARED_MAX:
-                await known.pop(next(iter(known))).close()
-        known[text] = statement
+        statement = await self.raw.prepare(text)
+        if len(self._prepared) >= PREPARED_MAX:
+            await self._prepared.pop(next(iter(self._prepared))).close()
         return statement
 
     async def _execute_rows(self, text: str, rows: Sequence[tuple[object, ...]]) -> None:
-        statement = await self._prepare(text)
-        for start in range(0, len(rows), BULK_ROWS_MAX):
-            part = rows[start : start + BULK_ROWS_MAX]
-            if not (self._can_bulk(part) and await _execute_bulk(statement, part)):
-                for row in part:
-                    await statement.execute(row)
+        """Within the transaction at hand, else in one of their own."""
+        alone = not self.raw.get_transaction_status()
+        if alone:
+            await self._query("start transaction")
+        try:
+            for start in range(0, len(rows), BULK_ROWS_MAX):
+                await self._execute_part(text, rows[start : start + BULK_ROWS_MAX])
+        except mysql.Error:
+            if alone and not self.is_closed():
+                await self._query("rollback")
+            raise
+        if alone:
+            await self._query("commit")
+
+    async def _execute_part(self, text: str, rows: Sequence[tuple[object, ...]]) -> None:
+        if not rows[0]:
+            for _ in rows:
+                await self._query(text)
+            return
+        statement = self._prepared.pop(text, None) or await self._prepare(text)
+        self._prepared[text] = statement
+        if not (self._can_bulk(rows) and await _execute_bulk(statement, rows)):
+            for row in rows:
+                await statement.execute(row)
 
     def _can_bulk(self, rows: Sequence[tuple[object, ...]]) -> bool:
         """Whether MariaDB takes all rows in one message, and they are small enough for it."""
         return (
             len(rows) > 1
-            and bool(rows[0])
             and bool(self.raw._bulk_supported)  # noqa: SLF001 - asked for nowhere else
             and sum(map(size_bytes, rows)) < SMALL_BYTES
         )
 
-    async def _check_size(self, text: str, args: tuple[object, ...]) -> None:
+    async def _check_sizes(self, text: str, rows: Sequence[tuple[object, ...]]) -> None:
         """Refuse what the server would hang up on, before anything of it is sent."""
-        total_bytes = len(text) * 4 + size_bytes(args) + PACKET_RESERVE_BYTES
-        if total_bytes < SMALL_BYTES:
+        text_bytes = len(text.encode()) + PACKET_RESERVE_BYTES
+        largest_bytes = text_bytes + max(map(size_bytes, rows), default=0)
+        if largest_bytes < SMALL_BYTES:
             return
         if not self._packet_bytes_max:
             result = await self._query("select @@max_allowed_packet")
             self._packet_bytes_max = int(result.rows[0][0])
-        if total_bytes > self._packet_bytes_max:
+        if largest_bytes > self._packet_bytes_max:
             raise ValueInvalid(sqlstate="54000", size_bytes_max=self._packet_bytes_max)
-
-    @asynccontextmanager
-    async def _bounded(self, timeout_s: float) -> AsyncIterator[None]:
-        """Keep to the time; what is left in the middle of a conversation is closed.
-
-        Only an error that the server itself reports leaves the conversation at its end.
-        """
-        self.raw.received_bytes = 0
-        try:
-            async with asyncio.timeout(timeout_s):
-                yield
-        except ValueInvalid:
-            raise
-        except Exception as error:
-            translated = self._translate(error)
-            number = error_number(error)
-            if not number or number == PACKET_TOO_LARGE or isinstance(translated, ConnectionLost):
-                self.terminate()
-            raise translated from error
-        except BaseException:
-            self.terminate()
-            raise
-
-    def _translate(self, error: Exception) -> BulkheadError:
-        if isinstance(error, RuntimeError) and "LOAD_LOCAL" in str(error):
-            return ServerSuspicious(server=self.raw.target.name, what="a file of this machine")
-        return translate(error)
 
 
 async def open_connection(
@@ -320,12 +358,11 @@ async def _execute_bulk(statement: Any, rows: Sequence[tuple[object, ...]]) -> b
     return True
 
 
-def _check_count(placeholders: int, given: int) -> None:
-    if placeholders != given:
-        raise Invalid(
-            reason=f"the statement has {placeholders} placeholders %s and got {given} values; "
-            "write %% for a per cent"
-        )
+def _refuse_count(placeholders: int, given: int) -> Invalid:
+    return Invalid(
+        reason=f"the statement has {placeholders} placeholders %s and got {given} values; "
+        "write %% for a per cent"
+    )
 
 
 def _name(value: object) -> object:

@@ -15,6 +15,8 @@ FIXED_BYTES = 32
 """More than a number or an instant takes."""
 LENGTH_BYTES = 9
 CHARACTER_BYTES_MAX = 4
+MANY = 32
+LARGE = 4096
 
 
 def parameter(value: object) -> object:
@@ -28,6 +30,16 @@ def parameter(value: object) -> object:
     if convert is None:
         raise ValueInvalid(sqlstate="22000", type=type(value).__name__)
     return convert(value)
+
+
+def any_large(values: Sequence[object]) -> bool:
+    """Whether it is worth while to add up how large values are."""
+    if len(values) > MANY:
+        return True
+    for value in values:
+        if isinstance(value, str | bytes | bytearray) and len(value) > LARGE:
+            return True
+    return False
 
 
 def size_bytes(values: Sequence[object]) -> int:

@@ -10,6 +10,7 @@ import asyncio
 import re
 import socket
 import ssl
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,14 +19,14 @@ from asyncmy.connection import Connection, _MySQLProtocol
 from asyncmy.constants import CLIENT
 
 from bulkhead.engine.drivers.endpoint import APPLICATION_NAME, Endpoint, Session, Tls
-from bulkhead.engine.drivers.errors import CapabilityMissing, TlsRequired
+from bulkhead.engine.drivers.errors import CapabilityMissing, StatementTimeout, TlsRequired
 from bulkhead.engine.drivers.foreign_frames import ServerUntrusted
 from bulkhead.engine.drivers.mysql_errors import ResultTooLarge, translate_connect
+from bulkhead.engine.errors import BulkheadError
 
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 """Of one statement, as it travels; a larger one costs the connection."""
 GREETING_BYTES_MAX = 1024 * 1024
-UNASKED_BYTES_MAX = ANSWER_BYTES_MAX + 1024 * 1024
 CLEAR_TEXT = "asks for the password in the clear"
 CLEAR_TEXT_PLUGINS = ("mysql_clear_password", "dialog", "mysql_old_password")
 SHA256_PLUGIN = "sha256_password"
@@ -110,8 +111,12 @@ class GuardedConnection(Connection):  # type: ignore[misc] # built by Cython
         self._later_context = _context(target)
         self._client_flag &= ~(CLIENT.MULTI_STATEMENTS | CLIENT.LOCAL_FILES)
         self.target = target
-        self.received_bytes = 0
-        self.received_bytes_max = GREETING_BYTES_MAX
+        self.answer_bytes_max = ANSWER_BYTES_MAX
+        self.end: BulkheadError | None = None
+        """Why it was given up, where it was."""
+        self.is_expired = False
+        self._received_bytes = 0
+        self._is_counted = False
 
     @property
     def _secure(self) -> bool:
@@ -145,14 +150,34 @@ class GuardedConnection(Connection):  # type: ignore[misc] # built by Cython
         if self._auth_plugin_name == SHA256_PLUGIN and not target.is_trusted:
             raise ServerUntrusted(server=target.name, reason=CLEAR_TEXT)
 
-    async def _fill_buffer(self, need: int) -> None:
+    def _fill_buffer(self, need: int) -> Awaitable[None]:
+        """Count what comes before the protocol does that itself."""
+        return super()._fill_buffer(need) if self._is_counted else self._fill_counted(need)
+
+    async def _fill_counted(self, need: int) -> None:
         protocol = self._proto
         before = protocol.length - protocol.pos
         await super()._fill_buffer(need)
-        self.received_bytes += protocol.length - protocol.pos - before
-        if self.received_bytes > self.received_bytes_max:
-            self.abort()
-            raise ResultTooLarge(sqlstate="54000", size_bytes_max=self.received_bytes_max)
+        self._received_bytes += protocol.length - protocol.pos - before
+        if self._received_bytes > GREETING_BYTES_MAX:
+            raise ResultTooLarge(sqlstate="54000", size_bytes_max=GREETING_BYTES_MAX)
+
+    def restart(self) -> None:
+        """Begin to count anew, for the next statement."""
+        self._proto.received_bytes = 0
+
+    def expire(self) -> None:
+        """Give up, because the time of a statement is over."""
+        if self.end is None:
+            self.end = StatementTimeout(sqlstate="57014")
+            self.is_expired = True
+        self.abort()
+
+    def overflow(self) -> None:
+        """Give up, because more comes than may."""
+        if self.end is None:
+            self.end = ResultTooLarge(sqlstate="54000", size_bytes_max=self.answer_bytes_max)
+        self.abort()
 
     @property
     def is_broken(self) -> bool:
@@ -165,22 +190,28 @@ class GuardedConnection(Connection):  # type: ignore[misc] # built by Cython
             self._transport.abort()
         self.close()
 
-    def bound_unasked(self) -> None:
-        """Let a server that talks when nothing was asked fill no memory."""
+    def count_itself(self) -> None:
+        """Let a server that talks too much fill no memory, also when nothing was asked."""
         known: Any = self._proto
-        bounded = _BoundedProtocol(self._loop)
-        bounded.transport = self._transport
-        bounded.buffer, bounded.length, bounded.pos = known.buffer, known.length, known.pos
-        bounded.eof, bounded.exc = known.eof, known.exc
-        self._transport.set_protocol(bounded)
-        self._proto = bounded
+        counted = _CountingProtocol(self._loop)
+        counted.connection = self
+        counted.transport = self._transport
+        counted.buffer, counted.length, counted.pos = known.buffer, known.length, known.pos
+        counted.eof, counted.exc = known.eof, known.exc
+        self._transport.set_protocol(counted)
+        self._proto = counted
+        self._is_counted = True
 
 
-class _BoundedProtocol(_MySQLProtocol):  # type: ignore[misc] # built by Cython
+class _CountingProtocol(_MySQLProtocol):  # type: ignore[misc] # built by Cython
+    connection: GuardedConnection
+    received_bytes = 0
+
     def buffer_updated(self, nbytes: int) -> None:
         super().buffer_updated(nbytes)
-        if self.length - self.pos > UNASKED_BYTES_MAX and self.transport is not None:
-            self.transport.abort()
+        self.received_bytes += nbytes
+        if self.received_bytes > self.connection.answer_bytes_max:
+            self.connection.overflow()
 
 
 async def open_raw(
@@ -195,7 +226,7 @@ async def open_raw(
         async with asyncio.timeout(timeout_s):
             raw = GuardedConnection(target, session, timeout_s, wire)
             await raw.connect()
-            raw.bound_unasked()
+            raw.count_itself()
     except Exception as error:
         if raw is not None:
             raw.abort()
@@ -208,7 +239,6 @@ async def open_raw(
             database=session.database,
             timeout_s=timeout_s,
         ) from error
-    raw.received_bytes_max = ANSWER_BYTES_MAX
     return raw
 
 

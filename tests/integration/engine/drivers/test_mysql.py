@@ -277,6 +277,9 @@ async def test_a_deadlock_and_a_lock_that_is_held_too_long_have_their_names(
                 group.create_task(service.fetch(lock, (2,), timeout_s=TIMEOUT_S))
                 group.create_task(other.fetch(lock, (1,), timeout_s=TIMEOUT_S))
         assert caught.group_contains(DeadlockDetected)
+        for connection in (service, other):
+            if not connection.is_closed():
+                await connection.rollback(timeout_s=TIMEOUT_S)
     async with mysql.opened(spec, Login.SERVICE) as one, mysql.opened(spec, Login.SERVICE) as two:
         await two.execute("set session innodb_lock_wait_timeout = 1", (), timeout_s=TIMEOUT_S)
         for connection in (one, two):

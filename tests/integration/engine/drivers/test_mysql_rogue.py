@@ -19,7 +19,6 @@ from tests.integration.engine.drivers.rogue_mysql import (
 )
 from tests.integration.engine.drivers.tls_server import make_certificates
 
-from bulkhead.engine.drivers import mysql_wire
 from bulkhead.engine.drivers.endpoint import Session, Tls
 from bulkhead.engine.drivers.errors import (
     CapabilityMissing,
@@ -197,21 +196,20 @@ async def test_an_endless_answer_ends_the_connection() -> None:
 
     async with rogue_mysql(behave) as rogue:
         connection = await connect(rogue.port)
-        connection.raw.received_bytes_max = 2**21
+        connection.raw.answer_bytes_max = 2**21
         with pytest.raises(ResultTooLarge, match="2097152 bytes"):
             await connection.fetch("select 1", (), timeout_s=30)
         assert connection.is_closed()
 
 
-async def test_what_nobody_asked_for_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mysql_wire, "UNASKED_BYTES_MAX", 2**20)
-
+async def test_what_nobody_asked_for_fills_no_memory() -> None:
     async def behave(talk: Talk) -> None:
         await talk.log_in()
         await flood(talk)
 
     async with rogue_mysql(behave) as rogue:
         connection = await connect(rogue.port)
+        connection.raw.answer_bytes_max = 2**20
         async with asyncio.timeout(30):
             await connection.raw._proto.wait_closed()
         assert connection.is_closed()
