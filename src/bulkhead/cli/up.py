@@ -28,6 +28,8 @@ def up(output: Output, *, host: str | None, port: int | None, sample: bool) -> i
     Creates and migrates the databases, loads sample data on the first run, finishes what a crash
     has left half done, and prints what there is to try.
     """
+    import resource
+
     from bulkhead.engine.egress import open_egress
 
     settings = settings_of(output, host=host, port=port)
@@ -37,6 +39,8 @@ def up(output: Output, *, host: str | None, port: int | None, sample: bool) -> i
         return EXIT_CONFLICT
     if (note := open_egress(settings).note) is not None:
         output.step(note)
+    # A dump of the memory would hold the master key.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     return run(_up(output, settings, sample=sample))
 
 

@@ -7,6 +7,7 @@ key after another process has rotated it, and opening with one after it was dest
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,7 @@ from bulkhead.engine.application import MigrationFolder
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.queries import load_queries
+from bulkhead.engine.drivers.errors import SqlError
 from bulkhead.engine.sealing import SealBroken, SealContext, SealedColumn
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 Q = load_queries(__package__)
 CACHE_S: Final = 30.0
 KEYS_CACHED_MAX: Final = 10_000
+UNDEFINED_TABLE: Final = "42P01"
 SEALS_BLOCK: Final = 256
 """How many seals a process takes of a key at once."""
 FINGERPRINTS: Final = "fingerprint:"
@@ -72,15 +75,16 @@ class Vault:
     async def unlock(self) -> None:
         """Check that the master key is the one that belongs to the keyring; call it at the start.
 
-        A database that has none yet gets one, durable before anything is sealed with it. Raises
-        MasterKeyMissing, MasterKeyWrong, MasterKeyUnusable.
+        A database that has none yet gets one, durable before anything is sealed with it; one that
+        was not migrated yet has nothing to unlock. Raises MasterKeyMissing, MasterKeyWrong,
+        MasterKeyUnusable.
         """
-        async with self.database.transaction(SERVICE) as tx:
-            rows = await tx.fetch(Q.list_masters)
-            if not rows:
-                made = self.masters.ensure()
-                await tx.execute(Q.add_first_master, made.id, made.check)
-                rows = await tx.fetch(Q.list_masters)
+        try:
+            rows = await self._list_masters()
+        except SqlError as error:
+            if error.sqlstate != UNDEFINED_TABLE:
+                raise
+            return
         for row in rows:
             if row["state"] == "current" or row["keys"]:
                 self.master(row["id"], row["check_value"])
@@ -165,6 +169,15 @@ class Vault:
         """The key in a row of the keyring; raises SealBroken, MasterKeyMissing."""
         master = self.master(row["master"])
         return master.unwrap(row["wrapped"], row["commitment"], row["id"], row["tenant"])
+
+    async def _list_masters(self) -> Sequence[Any]:
+        async with self.database.transaction(SERVICE) as tx:
+            rows = await tx.fetch(Q.list_masters)
+            if not rows:
+                made = self.masters.ensure()
+                await tx.execute(Q.add_first_master, made.id, made.check)
+                rows = await tx.fetch(Q.list_masters)
+            return rows
 
     async def _take_key(self, tenant: str) -> _Sealing:
         async with self.database.transaction(SERVICE) as tx:

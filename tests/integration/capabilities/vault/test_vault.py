@@ -1,5 +1,6 @@
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,16 @@ async def test_the_right_key_is_needed_to_start(safe: Safe) -> None:
     await safe.sql("update bulkhead.vault_masters set check_value = $1", os.urandom(16))
     with pytest.raises(MasterKeyWrong):
         await safe.again().unlock()
+
+
+async def test_a_database_that_was_not_migrated_yet_has_nothing_to_unlock(
+    servers: TestServers, tmp_path: Path
+) -> None:
+    topology = replace(SAFE.topology, application="bare")
+    bare = replace(SAFE, name="bare", topology=topology, migrations=())
+    async with servers.system(bare, Settings(home=tmp_path)) as system:
+        await system.vault.unlock()
+        assert not system.vault.masters.path.exists()
 
 
 async def test_an_application_does_not_start_with_a_wrong_key(tmp_path: Path) -> None:
