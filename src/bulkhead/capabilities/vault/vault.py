@@ -58,7 +58,10 @@ class _Sealing:
 
 @dataclass(slots=True, eq=False)
 class Vault:
-    """Seals secrets with keys whose keyring is in `database`; made by `open_vault`."""
+    """Seals secrets with keys whose keyring is in `database`; made by `open_vault`.
+
+    It reads keys in transactions of its own: seal and open while none is open.
+    """
 
     database: OpenDatabase
     masters: MasterKeys
