@@ -13,7 +13,7 @@ from bulkhead.engine.errors import NotFound
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
 
-NAMES = ("commerce",)
+NAMES = ("commerce", "store_platform")
 
 _DATABASE = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
 
