@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bulkhead.cli.migrate_fleet import (
+    apply_to_tenants,
+    fleet_options,
+    roll_back_tenants,
+    show_tenants_plan,
+    show_tenants_status,
+)
 from bulkhead.cli.output import EXIT_FINDINGS, Output
 from bulkhead.cli.session import application_option, run, settings_of
 
@@ -27,9 +34,15 @@ def migrate() -> None:
 @migrate.command("status")
 @application_option
 @only_option
+@fleet_options("tenants", "fleet")
 @click.pass_obj
-def show_status(output: Output, *, application: str, database: str | None) -> int:
-    """Show which migrations each database has had, lacks, or has that the files do not."""
+def show_status(output: Output, /, *, application: str, database: str | None, **fleet: Any) -> int:  # noqa: ANN401
+    """Show which migrations each database has had, lacks, or has that the files do not.
+
+    With --tenants: how many tenants of each fleet are at which version.
+    """
+    if fleet["tenants"]:
+        return show_tenants_status(output, application, fleet)
     from bulkhead.engine.migrations.status import read_status
 
     async def work(connection: Any, placement: Placement, sets: list[MigrationSet]) -> Any:  # noqa: ANN401
@@ -58,9 +71,16 @@ def show_status(output: Output, *, application: str, database: str | None) -> in
 @migrate.command("plan")
 @application_option
 @only_option
+@fleet_options("tenants", "fleet")
 @click.pass_obj
-def show_plan(output: Output, *, application: str, database: str | None) -> None:
-    """Show what `apply` would do, and the hash that pins it to exactly that."""
+def show_plan(output: Output, /, *, application: str, database: str | None, **fleet: Any) -> None:  # noqa: ANN401
+    """Show what `apply` would do, and the hash that pins it to exactly that.
+
+    With --tenants: how many tenants of each fleet `apply --tenants` would change.
+    """
+    if fleet["tenants"]:
+        show_tenants_plan(output, application, fleet)
+        return
     from bulkhead.engine.migrations.plan import plan_apply
     from bulkhead.engine.migrations.status import read_applied
 
@@ -93,13 +113,26 @@ def show_plan(output: Output, *, application: str, database: str | None) -> None
 @application_option
 @only_option
 @click.option("--expect", metavar="HASH", help="Refuse any other plan; needs --database.")
+@fleet_options()
 @click.pass_obj
 def apply_migrations(
-    output: Output, *, application: str, database: str | None, expect: str | None
-) -> None:
-    """Apply what is missing, in deploy order; each database in one transaction."""
+    output: Output,
+    /,
+    *,
+    application: str,
+    database: str | None,
+    expect: str | None,
+    **fleet: Any,  # noqa: ANN401
+) -> int:
+    """Apply what is missing, in deploy order; each database in one transaction.
+
+    With --tenants: the databases of all tenants of a fleet, in waves. An interrupted run is gone on
+    with by the next one.
+    """
     from bulkhead.engine.migrations.apply import apply
 
+    if fleet["tenants"]:
+        return apply_to_tenants(output, application, fleet)
     if expect is not None and database is None:
         raise click.UsageError("--expect belongs to one database: name it with --database")
 
@@ -109,38 +142,46 @@ def apply_migrations(
         )
 
     _print_runs(output, _on_each(output, application, database, work, ensure=True))
+    return 0
 
 
 @migrate.command("rollback")
 @application_option
-@click.option("-d", "--database", required=True, help="Of which database.")
+@click.option("-d", "--database", help="Of which database.")
 @click.option("--to", "version", type=int, required=True, help="The version to go back to.")
 @click.option("--namespace", help="Whose migrations.  [the application's]")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@fleet_options()
 @click.pass_obj
 def roll_back_migrations(
     output: Output,
+    /,
     *,
-    application: str,
-    database: str,
     version: int,
     namespace: str | None,
-    yes: bool,
-) -> None:
+    **given: Any,  # noqa: ANN401
+) -> int:
     """Take migrations back; data in dropped columns and tables is gone."""
     from bulkhead.engine.migrations.rollback import roll_back
 
-    output.note(f"→ application {application} · database {database} · back to {version:04}")
-    if not yes:
+    application, database = given["application"], given["database"]
+    if (database is None) != given["tenants"]:
+        raise click.UsageError("name one --database, or all --tenants")
+    what = "all tenants" if given["tenants"] else f"database {database}"
+    output.note(f"→ application {application} · {what} · back to {version:04}")
+    if not given["yes"]:
         click.confirm(
             "Data in dropped columns and tables will be gone. Go on?", abort=True, err=True
         )
+    if given["tenants"]:
+        return roll_back_tenants(output, application, given, version)
     target = {namespace or application: version}
 
     async def work(connection: Any, placement: Placement, sets: list[MigrationSet]) -> Any:  # noqa: ANN401
         return placement.database, await roll_back(connection, placement.spec, sets, target)
 
     _print_runs(output, _on_each(output, application, database, work))
+    return 0
 
 
 @migrate.command("verify")

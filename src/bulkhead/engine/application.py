@@ -13,6 +13,7 @@ from bulkhead.engine.sealing import Vault
 from bulkhead.engine.topology import Topology
 
 if TYPE_CHECKING:
+    from bulkhead.engine.fleet.migrate import FleetMigrator
     from bulkhead.engine.monitoring.invariant import Invariant
     from bulkhead.engine.settings import Settings
     from bulkhead.engine.system import System
@@ -71,6 +72,8 @@ class Application:
     """Opens the identity of the application's users, where it has any."""
     vault: Callable[[System], Vault] | None = None
     """Opens the vault with the application's secrets, where it keeps any."""
+    fleets: Callable[[System], Sequence[FleetMigrator]] | None = None
+    """What migrates the databases of its tenants, fleet by fleet, where it has any."""
     mount: Callable[[System], Mounted] | None = None
     load_sample: Callable[[System], Awaitable[Sequence[str]]] | None = None
     """Loads sample data once, and returns lines that tell a person what there is to try."""

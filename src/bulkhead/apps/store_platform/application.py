@@ -128,6 +128,7 @@ APPLICATION = Application(
     migrations=(identity_migrations("master"), vault_migrations("master")),
     people=people_of,
     vault=vault_of,
+    fleets=lambda system: (system.outside.platform(system).migrator,),
     mount=mount,
     load_sample=load_sample,
 )

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
@@ -21,13 +22,16 @@ from bulkhead.engine.egress import open_egress
 from bulkhead.engine.errors import Invalid
 from bulkhead.engine.fleet.databases import Databases, manage_postgres
 from bulkhead.engine.fleet.fleet import Fleet
+from bulkhead.engine.fleet.gate import SchemaGate
 from bulkhead.engine.fleet.guarded import guarded_by
+from bulkhead.engine.fleet.migrate import FleetMigrator
 from bulkhead.engine.fleet.model import ConnectionConfig, ServerKind
 from bulkhead.engine.fleet.mysql import manage_mysql, outside_mysql
 from bulkhead.engine.fleet.outside import OutsidePostgres
 from bulkhead.engine.fleet.registry import ServerEntry, add_server
 from bulkhead.engine.fleet.seals import Seals
-from bulkhead.engine.provisioning.schema import FleetSchema, Newcomer
+from bulkhead.engine.provisioning.migrating import declare_fleet
+from bulkhead.engine.provisioning.schema import Newcomer
 from bulkhead.engine.provisioning.service import (
     Provisioning,
     ProvisioningLimits,
@@ -44,6 +48,9 @@ LOCAL: Final = "local"
 LOCAL_CAPACITY: Final = 1000
 LOCAL_CONNECTIONS: Final = 30
 WARM: Final = 1
+MIGRATION_FILES: Final = Path(__file__).parent / "store" / "migrations"
+OLDEST_VERSION: Final = 1
+"""Of a store's schema, for this code; what is older is migrated when it is asked for."""
 SUPABASE_SUFFIX: Final = ".supabase.co"
 
 Kind = Literal["supabase-database", "postgresql", "mysql"]
@@ -118,7 +125,7 @@ async def seed_store(connection: TenantConnection, newcomer: Newcomer) -> None:
         await connection.execute(SETTINGS.insert().values(name=name, value=value))
 
 
-SCHEMA: Final = FleetSchema(FLEET, METADATA, version=1, seed=seed_store)
+SCHEMA, MIGRATIONS = declare_fleet(FLEET, METADATA, MIGRATION_FILES, seed_store)
 
 
 @dataclass(slots=True, eq=False)
@@ -162,7 +169,14 @@ class Platform:
             ProvisioningLimits(warm=WARM),
             system.vault and _shredder(system.vault),
         )
-        return cls(master, databases, Fleet(FLEET, databases), provisioning, Gate(master))
+        gate = SchemaGate(databases, MIGRATIONS, OLDEST_VERSION)
+        fleet = Fleet(FLEET, databases, gate=gate)
+        return cls(master, databases, fleet, provisioning, Gate(master))
+
+    @property
+    def migrator(self) -> FleetMigrator:
+        """Migrates the databases of all stores."""
+        return FleetMigrator(self.databases, MIGRATIONS, f"{FLEET}:{os.getpid()}")
 
     async def prepare(self) -> None:
         """Let the registry know of the server that the platform itself is on."""
