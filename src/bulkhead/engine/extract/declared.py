@@ -163,7 +163,7 @@ class _Reader:
         if self.dialect is Dialect.MYSQL:
             if where is not None and index.unique:
                 raise self._unsupported(f"the unique index '{name}'", "is for a part of the rows")
-            if not all(isinstance(part, sa.Column) for part in map(_column_of, index.expressions)):
+            if None in (_name_of(_without_order(part)) for part in index.expressions):
                 raise self._unsupported(f"the index '{name}'", "is on an expression")
             where = None
         return DeclaredIndex(
@@ -184,11 +184,13 @@ class _Reader:
         return distinct
 
     def _index_part(self, part: Any) -> str:  # noqa: ANN401 - what SQLAlchemy takes
-        if isinstance(part, sa.Column):
-            return quote(part.name, self.dialect)
-        if isinstance(_column_of(part), sa.Column):
-            return f"{quote(_column_of(part).name, self.dialect)} desc"
-        return f"({compile_sql(part, self.dialect)})"
+        inner = _without_order(part)
+        order = "" if inner is part else " desc"
+        name = _name_of(inner)
+        text = (
+            f"({compile_sql(inner, self.dialect)})" if name is None else quote(name, self.dialect)
+        )
+        return text + order
 
     def _default(self, column: sa.Column[Any], found: ColumnType) -> str:
         declared = column.server_default
@@ -224,8 +226,15 @@ class _Reader:
         return SchemaUnsupported(dialect=self.dialect, what=what, reason=reason)
 
 
-def _column_of(part: Any) -> Any:  # noqa: ANN401 - what SQLAlchemy takes
-    """The column of `column.desc()`."""
-    if isinstance(part, sa.UnaryExpression) and part.modifier is sa.sql.operators.desc_op:
-        return part.element
-    return part
+def _without_order(part: Any) -> Any:  # noqa: ANN401 - what SQLAlchemy takes
+    """What `column.desc()` and `desc("column")` are about."""
+    is_descending = getattr(part, "modifier", None) is sa.sql.operators.desc_op
+    return part.element if is_descending else part
+
+
+def _name_of(part: Any) -> str | None:  # noqa: ANN401 - what SQLAlchemy takes
+    """The name of a column, None for an expression."""
+    if isinstance(part, sa.ColumnClause):
+        return str(part.name)
+    named = getattr(part, "element", None)
+    return named if isinstance(named, str) else None

@@ -142,7 +142,7 @@ class _Parser:
                 self._take()
                 return self._negated(self._continue(left, word, _LIKE))
             case "in":
-                return nodes.membership(left, self._parenthesized())
+                return self._in(left)
             case "between":
                 low = self._expression(_LIKE)
                 self._expect("and")
@@ -156,6 +156,12 @@ class _Parser:
 
     def _negated(self, node: Node) -> Node:
         return nodes.negated(node, truth_is_number=self.dialect is Dialect.MYSQL)
+
+    def _in(self, left: Node) -> Node:
+        self._expect("(")
+        if self._accept("select"):
+            return ("in", left, self._select())
+        return nodes.membership(left, self._list(")"))
 
     def _is_what(self, left: Node) -> Node:
         is_negated = self._accept("not") is not None

@@ -13,13 +13,12 @@ select
     when 'v' then 'view'
     when 'm' then 'materialized view'
     when 'f' then 'foreign table'
-    when 'S' then 'sequence'
   end as kind,
   c.relrowsecurity as enabled,
   c.relforcerowsecurity as forced
 from pg_class c
 where c.relnamespace = 'public'::regnamespace
-  and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+  and c.relkind in ('r', 'p', 'v', 'm', 'f')
   and not c.relispartition
 order by c.relname
 

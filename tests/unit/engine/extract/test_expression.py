@@ -38,6 +38,11 @@ SAME = [
         "exists (select 1 from public.orders t where t.id = items.order_id)",
         "(EXISTS ( SELECT 1\n   FROM public.orders t\n  WHERE (t.id = items.order_id)))",
     ),
+    (
+        POSTGRESQL,
+        "a not in (select t.b from public.t)",
+        "(NOT (a IN ( SELECT t.b\n   FROM public.t)))",
+    ),
     (POSTGRESQL, "E'a\\'b' = c", "('a''b'::text = c)"),
     (MYSQL, "not (a = 1)", "`a` <> 1"),
     (MYSQL, "shown = true", "`shown` = 1"),
