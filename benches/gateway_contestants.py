@@ -28,6 +28,7 @@ CACHE = Path.home() / ".cache" / "bulkhead" / "benches"
 _INSTANT = re.compile(r"20\d\d-\d\d-\d\d[T ]\d\d:")
 _NUMERIC = re.compile(r"\d+\.\d\d")
 HERE = Path(__file__).parent
+SERVE = "from gateway_server import run; run()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +63,13 @@ async def contestants(system: System, names: list[str]) -> AsyncIterator[list[Co
                 folder = install_lite()
                 command = ["node", str(folder / "gateway_lite.mjs"), admin, secret, str(POOL_SIZE)]
             else:
-                command = [
-                    sys.executable,
-                    str(HERE / "gateway_server.py"),
-                    name,
-                    client,
-                    secret,
-                    home,
-                ]
+                command = [sys.executable, "-c", SERVE, name, client, secret, home]
             process = await asyncio.to_thread(
-                subprocess.Popen, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                subprocess.Popen,
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                cwd=HERE,
             )
             stack.push_async_callback(asyncio.to_thread, process.wait)
             stack.callback(process.terminate)

@@ -1,8 +1,7 @@
 """Serves one contestant of the gateway's benches until its standard input ends.
 
-    python benches/gateway_server.py bare|sqlalchemy|gateway URL SECRET HOME
-
-Prints the port it listens on. All of them run in the same server, `bulkhead.web.serving`.
+The arguments of `run` are bare, sqlalchemy or gateway, and what the contestant needs to know; it
+prints the port it listens on. All of them run in the same server, `bulkhead.web.serving`.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ async def main(name: str, url: str, secret: str, home: Path) -> None:
         await asyncio.to_thread(sys.stdin.read)
 
 
-if __name__ == "__main__":
-    contestant, database_url, jwt_secret, folder = sys.argv[1:]
-    uvloop.run(main(contestant, database_url, jwt_secret, Path(folder)))
+def run() -> None:
+    """Serve what the arguments of this process say."""
+    name, url, secret, home = sys.argv[1:]
+    uvloop.run(main(name, url, secret, Path(home)))
