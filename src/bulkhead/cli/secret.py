@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bulkhead.apps import NAMES, load_application
 from bulkhead.cli.output import EXIT_FINDINGS, Output
-from bulkhead.cli.session import application_option, run_opened, settings_of
+from bulkhead.cli.session import run_opened, settings_of
 
 if TYPE_CHECKING:
     from bulkhead.capabilities.vault import Vault
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 COLUMNS = ("id", "tenant", "state", "master", "seals", "created_at", "rotated_at", "destroyed_at")
 MARKS = {"ok": "ok  ", "info": "info", "warning": "warn", "error": "FAIL"}
 
+application_option = click.option(
+    "-a",
+    "--application",
+    type=click.Choice(NAMES),
+    help="Which application.  [the first one that has secrets]",
+)
 passphrase_option = click.option(
     "--passphrase-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -39,7 +46,7 @@ def secret() -> None:
 @click.option("-t", "--tenant", help="Only the keys of this tenant.")
 @click.option("--limit", type=int, default=100, show_default=True)
 @click.pass_obj
-def list_keys(output: Output, *, application: str, tenant: str | None, limit: int) -> None:
+def list_keys(output: Output, *, application: str | None, tenant: str | None, limit: int) -> None:
     """List the keys of tenants, newest first; no key is shown."""
     from bulkhead.capabilities.vault.vault import Q
     from bulkhead.engine.connections.claims import SERVICE
@@ -48,7 +55,7 @@ def list_keys(output: Output, *, application: str, tenant: str | None, limit: in
         async with _vault(system).database.transaction(SERVICE, read_only=True) as tx:
             return [dict(row) for row in await tx.fetch(Q.list_keys, tenant, limit)]
 
-    output.rows(COLUMNS, run_opened(output, application, work))
+    output.rows(COLUMNS, run_opened(output, _with_secrets(application), work))
 
 
 @secret.command("rotate")
@@ -56,7 +63,7 @@ def list_keys(output: Output, *, application: str, tenant: str | None, limit: in
 @click.option("-t", "--tenant", help="Rotate this tenant's key and seal its secrets anew.")
 @click.option("--finish", is_flag=True, help="Only finish what was interrupted.")
 @click.pass_obj
-def rotate(output: Output, *, application: str, tenant: str | None, finish: bool) -> None:
+def rotate(output: Output, *, application: str | None, tenant: str | None, finish: bool) -> None:
     """Use a new master key, or a new key for one tenant; no request fails meanwhile.
 
     Former master keys stay in their file, because older backups of the keyring need them.
@@ -72,7 +79,7 @@ def rotate(output: Output, *, application: str, tenant: str | None, finish: bool
             return {"tenant": tenant, "key": key, "values": await reseal(vault, tenant=tenant)}
         return {"master": (await rotate_master(vault)).id.hex()}
 
-    told = run_opened(output, application, work)
+    told = run_opened(output, _with_secrets(application), work)
     output.data(told)
     if "master" in told:
         output.note("Export the new master key to a safe place:  bulkhead secret export-key FILE")
@@ -81,7 +88,7 @@ def rotate(output: Output, *, application: str, tenant: str | None, finish: bool
 @secret.command("verify")
 @application_option
 @click.pass_obj
-def verify(output: Output, *, application: str) -> int:
+def verify(output: Output, *, application: str | None) -> int:
     """Open every key and every sealed value; exit code 7 when one does not open."""
     from bulkhead.capabilities.vault.check_up import check_values, check_vault
 
@@ -96,7 +103,7 @@ def verify(output: Output, *, application: str) -> int:
         output.data([asdict(each) for each in findings], text="\n".join(lines))
         return EXIT_FINDINGS if any(each.level == "error" for each in findings) else 0
 
-    return run_opened(output, application, work)
+    return run_opened(output, _with_secrets(application), work)
 
 
 @secret.command("shred")
@@ -104,7 +111,7 @@ def verify(output: Output, *, application: str) -> int:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.argument("tenant")
 @click.pass_obj
-def shred(output: Output, *, application: str, yes: bool, tenant: str) -> None:
+def shred(output: Output, *, application: str | None, yes: bool, tenant: str) -> None:
     """Destroy a tenant's keys, and with them every secret they sealed, for good."""
     if not yes:
         click.confirm(f"Destroy every secret of '{tenant}' for good?", abort=True, err=True)
@@ -112,7 +119,7 @@ def shred(output: Output, *, application: str, yes: bool, tenant: str) -> None:
     async def work(system: System) -> dict[str, Any]:
         return {"tenant": tenant, "keys": await _vault(system).shred(tenant)}
 
-    told = run_opened(output, application, work)
+    told = run_opened(output, _with_secrets(application), work)
     output.data(told, text=f"Destroyed {told['keys']} keys of {tenant}.")
     output.note("Backups of the keyring that are older still have them: destroy those, too.")
 
@@ -149,6 +156,17 @@ def import_key(output: Output, *, passphrase_file: Path | None, file: Path) -> N
     masters.add(*keys)
     ids = [key.id.hex() for key in keys]
     output.data({"file": str(masters.path), "keys": ids}, text=f"Imported {', '.join(ids)}.")
+
+
+def _with_secrets(application: str | None) -> str:
+    from bulkhead.engine.errors import NotFound
+
+    if application is not None:
+        return application
+    for name in NAMES:
+        if load_application(name).vault is not None:
+            return name
+    raise NotFound(what="An application that has secrets")
 
 
 def _passphrase(file: Path | None, *, confirm: bool) -> str:
