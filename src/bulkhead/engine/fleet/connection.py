@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
@@ -24,7 +25,7 @@ from bulkhead.engine.drivers.errors import CommitUnknown, StatementTimeout, is_c
 from bulkhead.engine.drivers.protocol import Dialect, ServerConnection
 from bulkhead.engine.errors import BulkheadError, Invalid
 from bulkhead.engine.fleet.model import TenantId
-from bulkhead.engine.fleet.statement import Ready, Row, compiler_for
+from bulkhead.engine.fleet.statement import Compiled, Row, compiler_for
 
 Statement = Executable | str
 Params = Mapping[str, Any] | Sequence[Any] | None
@@ -40,6 +41,18 @@ _TRACELESS = re.compile(
 _TRACES = re.compile(
     r"\b(?:set_config|pg_(?:try_)?advisory|get_lock|dblink)|(?<!@)@[a-z_]", re.IGNORECASE
 )
+
+
+@dataclass(slots=True, eq=False)
+class Prepared:
+    """A statement as it is sent."""
+
+    sql: str
+    args: Sequence[Any]
+    compiled: Compiled | None
+    """What converts its rows; None where nothing has to."""
+    leaves_traces: bool
+    """Whether the session may not be the same afterwards."""
 
 
 class TenantConnection:
@@ -88,21 +101,15 @@ class TenantConnection:
 
     async def fetch(self, statement: Statement, params: Params = None) -> Sequence[Row]:
         """Run a statement and return its rows, each a mapping by column name."""
-        connection = self._connection
-        if isinstance(statement, str):
-            self._note(statement)
-            compiled, sql, args = None, statement, _ordered(params)
-        else:
-            values = _named(params)
-            compiled = compiler_for(connection.dialect).compile(statement, values)
-            ready = compiled.fill(values)
-            sql, args = ready.sql, ready.args
+        prepared = self._prepare(statement, params)
         try:
-            rows = await connection.fetch(sql, args, timeout_s=self.timeout_s)
+            rows = await self._connection.fetch(
+                prepared.sql, prepared.args, timeout_s=self.timeout_s
+            )
         except Exception as error:
-            self._fail(error)
+            self.note_failure(error)
             raise
-        return rows if compiled is None else compiled.convert(rows)
+        return rows if prepared.compiled is None else prepared.compiled.convert(rows)
 
     async def fetch_one(self, statement: Statement, params: Params = None) -> Row | None:
         """Run a statement and return its first row, or None."""
@@ -116,11 +123,11 @@ class TenantConnection:
 
     async def execute(self, statement: Statement, params: Params = None) -> int:
         """Run a statement and return how many rows it changed."""
-        ready = self._ready(statement, params)
+        ready = self._prepare(statement, params)
         try:
             return await self._connection.execute(ready.sql, ready.args, timeout_s=self.timeout_s)
         except Exception as error:
-            self._fail(error)
+            self.note_failure(error)
             raise
 
     async def execute_many(
@@ -134,14 +141,14 @@ class TenantConnection:
             return
         if len(rows) > ROWS_PER_CALL_MAX:
             raise Invalid(reason=f"at most {ROWS_PER_CALL_MAX} rows can be given at once")
-        filled = [self._ready(statement, row) for row in rows]
+        filled = [self._prepare(statement, row) for row in rows]
         args = [ready.args for ready in filled]
         if any(ready.sql != filled[0].sql for ready in filled):
             raise Invalid(reason="lists of values cannot be given for many rows")
         try:
             await self._connection.execute_many(filled[0].sql, args, timeout_s=self.timeout_s)
         except Exception as error:
-            self._fail(error)
+            self.note_failure(error)
             raise
 
     def transaction(self, *, read_only: bool = False) -> TransactionBlock:
@@ -156,22 +163,17 @@ class TenantConnection:
         """A block within a transaction whose failure leaves the rest intact."""
         return Savepoint(self)
 
-    def _ready(self, statement: Statement, params: Params) -> Ready:
-        if isinstance(statement, str):
-            self._note(statement)
-            return Ready(statement, _ordered(params))
-        if isinstance(statement, ExecutableDDLElement):
-            return Ready(compiler_for(self.dialect).render(statement), ())
-        values = _named(params)
-        return compiler_for(self.dialect).compile(statement, values).fill(values)
-
-    def _note(self, sql: str) -> None:
-        """Plain SQL may leave something in the session; PostgreSQL's is wiped at the end."""
-        wiped = self._in_transaction and self._connection.dialect is Dialect.POSTGRESQL
-        if leaves_traces(sql, wiped):
+    def _prepare(self, statement: Statement, params: Params) -> Prepared:
+        dialect = self._connection.dialect
+        # PostgreSQL's session is wiped when the transaction ends.
+        wiped = self._in_transaction and dialect is Dialect.POSTGRESQL
+        prepared = prepare(dialect, statement, params, wiped=wiped)
+        if prepared.leaves_traces:
             self.spent = True
+        return prepared
 
-    def _fail(self, error: BaseException) -> None:
+    def note_failure(self, error: BaseException) -> None:
+        """Note that a statement failed, and whether the connection is still well."""
         self._failed = True
         if self.failure is None and isinstance(error, BulkheadError) and is_trouble(error):
             self.failure = error
@@ -197,7 +199,7 @@ class TransactionBlock:
             )
         except BaseException as error:
             connection.spent = True
-            connection._fail(error)
+            connection.note_failure(error)
             raise
         connection._in_transaction = True
         connection._failed = False
@@ -225,7 +227,7 @@ class TransactionBlock:
             await connection._connection.commit(timeout_s=connection.timeout_s)
         except BaseException as error:
             connection.spent = True
-            connection._fail(error)
+            connection.note_failure(error)
             if is_connection_loss(error) and not self._read_only:
                 raise CommitUnknown(database=str(connection.tenant)) from error
             raise
@@ -241,7 +243,7 @@ class TransactionBlock:
             await connection._connection.rollback(timeout_s=connection.timeout_s)
         except BaseException as error:
             connection.spent = True
-            connection._fail(error)
+            connection.note_failure(error)
             if not isinstance(error, Exception):
                 raise
 
@@ -277,6 +279,24 @@ class Savepoint:
         await connection.execute("rollback to savepoint bulkhead")
         await connection.execute("release savepoint bulkhead")
         connection._failed = False
+
+
+def prepare(
+    dialect: Dialect, statement: Statement, params: Params, *, wiped: bool = False
+) -> Prepared:
+    """Render a statement and its values for `dialect`; raises Invalid for unfit values.
+
+    `wiped` says that what it leaves in the session does not stay.
+    """
+    if isinstance(statement, str):
+        return Prepared(statement, _ordered(params), None, leaves_traces(statement, wiped))
+    compiler = compiler_for(dialect)
+    if isinstance(statement, ExecutableDDLElement):
+        return Prepared(compiler.render(statement), (), None, False)  # noqa: FBT003 - no traces
+    values = _named(params)
+    compiled = compiler.compile(statement, values)
+    ready = compiled.fill(values)
+    return Prepared(ready.sql, ready.args, compiled, False)  # noqa: FBT003 - no traces
 
 
 def is_trouble(error: BulkheadError) -> bool:

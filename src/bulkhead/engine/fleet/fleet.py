@@ -19,7 +19,7 @@ from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.fleet.block import ConnectionBlock, TenantTransaction, Use
 from bulkhead.engine.fleet.budget import Lease, ServerBudget
 from bulkhead.engine.fleet.cache import Entry, TenantCache, retire
-from bulkhead.engine.fleet.connection import Params, Statement, TenantConnection
+from bulkhead.engine.fleet.connection import Params, Statement, TenantConnection, prepare
 from bulkhead.engine.fleet.databases import Databases
 from bulkhead.engine.fleet.limits import FleetLimits
 from bulkhead.engine.fleet.model import TenantId, TenantRow, TenantState
@@ -110,18 +110,33 @@ class Fleet:
         self, tenant: TenantId, statement: Statement, params: Params = None
     ) -> Sequence[Row]:
         """Run one statement in the tenant's database and return its rows."""
-        use = self._lease_now(tenant) or await self.lease(tenant, SERVED)
-        connection = use.connection
+        now_s = monotonic_s()
+        entry = self.cache.fresh(tenant, now_s)
+        if entry is None or entry.pool is None or not entry.is_active:
+            return await self._query_slowly(tenant, statement, params)
+        # The short way, without anything that a caller could hold on to.
+        pool = entry.pool
+        prepared = prepare(pool.database.dialect, statement, params)
+        if prepared.leaves_traces or (lease := pool.acquire_now(now_s)) is None:
+            return await self._query_slowly(tenant, statement, params)
         try:
-            rows = await connection.fetch(statement, params)
+            rows = await lease.connection.fetch(
+                prepared.sql, prepared.args, timeout_s=self._timeout_s
+            )
         except BaseException as error:
+            use = self._use(pool, lease)
+            use.connection.note_failure(error)
             self.release(use, error)
             raise
-        if connection.spent:
-            self.release(use, None)
-        else:
-            use.pool.give_back(use.lease)
-        return rows
+        pool.give_back(lease)
+        compiled = prepared.compiled
+        return rows if compiled is None else compiled.convert(rows)
+
+    async def _query_slowly(
+        self, tenant: TenantId, statement: Statement, params: Params
+    ) -> Sequence[Row]:
+        async with self.connection(tenant) as connection:
+            return await connection.fetch(statement, params)
 
     async def execute(self, tenant: TenantId, statement: Statement, params: Params = None) -> int:
         """Run one statement in the tenant's database and return how many rows it changed."""
@@ -158,8 +173,6 @@ class Fleet:
 
     async def lease(self, tenant: TenantId, states: frozenset[TenantState]) -> Use:
         """Lease a connection; `release` it. Prefer `connection`."""
-        if states is SERVED and (use := self._lease_now(tenant)) is not None:
-            return use
         entry = await self.cache.get(tenant)
         if entry.row.state not in states:
             raise refusal(entry.row)
@@ -185,15 +198,6 @@ class Fleet:
             pool.breaker.abandoned()
             usable = usable and not isinstance(error, asyncio.CancelledError)
         pool.release(use.lease, usable=usable)
-
-    def _lease_now(self, tenant: TenantId) -> Use | None:
-        """The short way, where the tenant is served and one of its connections is idle."""
-        now_s = monotonic_s()
-        entry = self.cache.fresh(tenant, now_s)
-        if entry is None or entry.pool is None or not entry.is_active:
-            return None
-        lease = entry.pool.acquire_now(now_s)
-        return None if lease is None else self._use(entry.pool, lease)
 
     def _use(self, pool: TenantPool, lease: Lease) -> Use:
         return Use(pool, lease, TenantConnection(lease.connection, pool.tenant, self._timeout_s))
