@@ -291,6 +291,13 @@ def _is_transient(error: BulkheadError) -> bool:
     return isinstance(error, Unavailable | StatementTimeout) or error.code in _TRANSIENT
 
 
+# A server that this process has no access to may be known to another one.
 _TRANSIENT = frozenset(
-    {"serialization_failed", "deadlock_detected", "lock_timeout", "provisioning_broken"}
+    {
+        "serialization_failed",
+        "deadlock_detected",
+        "lock_timeout",
+        "configuration_invalid",
+        "provisioning_broken",
+    }
 )

@@ -100,9 +100,12 @@ class Spares:
     async def refill(self) -> int:
         """Make what the pools lack, one after another, and return how many that was."""
         made = 0
-        for server in await self._servers():
-            while server.draining_at is None and await self._make(server, "warm") is not None:
-                made += 1
+        for server in await self._servers() if self.warm else ():
+            try:
+                while server.draining_at is None and await self._make(server, "warm") is not None:
+                    made += 1
+            except BulkheadError as error:
+                log.warning("the pool of server %s is not filled: %s", server.name, error)
         return made
 
     async def sweep(self) -> int:
@@ -136,13 +139,13 @@ class Spares:
 
     async def _make(self, server: ServerRow, purpose: str) -> str | None:
         """Make a spare; None when none is wanted any more."""
-        template = await self.template(server) if purpose == "warm" else None
+        driver = await self.databases.driver(server)
         name = physical_name(self.schema.fleet, new_id())
         if not await self._note(server, purpose, name):
             return None
         await failpoints.reach(NOTED)
         try:
-            driver = await self.databases.driver(server)
+            template = await self.template(server) if purpose == "warm" else None
             spec = spec_of_tenant(self.schema, driver.dialect, name, template)
             await driver.ensure_database(spec)
             await failpoints.reach(MADE)
