@@ -98,6 +98,8 @@ class Opened:
 
     database: TenantDatabase
     connections_max: int
+    pooled: bool = False
+    """Whether a pooler may lead each transaction to another session."""
 
 
 @dataclass(slots=True, eq=False)
@@ -133,7 +135,7 @@ class Databases:
             raise ConfigurationInvalid(reason=f"tenant {tenant.id} has neither server nor address")
         config = await self.seals.open_connection(tenant.id, place.sealed_connection)
         limit = server.connections_max if place.server is not None else OUTSIDE_CONNECTIONS_MAX
-        return Opened(self.reach(config), limit)
+        return Opened(self.reach(config), limit, config.pooled)
 
     def reach(self, config: ConnectionConfig) -> TenantDatabase:
         """A database that is not managed here; raises ConfigurationInvalid for its kind."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from bulkhead.engine.clock import monotonic_s
@@ -264,7 +264,10 @@ class Fleet:
         if entry.row.place != row.place or self.cache.peek(row.id) is not entry:
             raise PoolRetired(tenant=row.id)
         budget = self._budget(opened.database.server, opened.connections_max)
-        pool = TenantPool(row.id, opened.database, budget, self.limits.pool)
+        limits = self.limits.pool
+        if opened.pooled:
+            limits = replace(limits, identity_every_s=0)
+        pool = TenantPool(row.id, opened.database, budget, limits)
         pool.has_connected = entry.had_connected
         entry.pool = pool
         return pool

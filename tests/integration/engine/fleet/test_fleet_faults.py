@@ -26,6 +26,7 @@ from bulkhead.engine.drivers.errors import (
     ServerUnreachable,
     StatementTimeout,
 )
+from bulkhead.engine.drivers.identity import IdentityMismatch
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.fleet.limits import FleetLimits, PoolLimits
 from bulkhead.engine.fleet.model import (
@@ -186,6 +187,26 @@ async def test_credentials_change_under_load_without_a_failed_request(
             task.cancel()
         for ended in await asyncio.wait(users):
             assert all(task.cancelled() or task.result() for task in ended)
+
+
+async def test_behind_a_pooler_nothing_is_prepared_and_time_outs_are_set_in_each_transaction(
+    servers: TestServers, registry: OpenDatabase
+) -> None:
+    async with servers.fleet(registry, tenants=1) as made:
+        (tenant,) = made.tenants
+        password = await give_login(made, tenant, "pooled")
+        config = replace(login_config(made, tenant, "pooled", password), pooled=True)
+        await save(made, tenant, config)
+        assert (await made.fleet.query(tenant, WHO))[0]["tenant_id"] == tenant
+        async with made.fleet.transaction(tenant) as tx:
+            assert await tx.fetch_value(WHO) == tenant
+            assert await tx.fetch_value("show statement_timeout") == "8s"
+            left = "select count(*) from pg_prepared_statements where name <> ''"
+            assert await tx.fetch_value(left) == 0
+        async with made.administer(tenant) as admin:
+            await admin.execute("update _identity set tenant_id = gen_random_uuid()")
+        with pytest.raises(IdentityMismatch):
+            await made.fleet.query(tenant, WHO)
 
 
 async def test_a_wrong_password_is_told_again_and_again_and_at_once(
