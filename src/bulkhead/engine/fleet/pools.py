@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.breaker import Breaker, DatabaseUnavailable
 from bulkhead.engine.connections.pool import PoolExhausted, PoolStats
-from bulkhead.engine.drivers.errors import LoginRefused, ServerUnreachable
-from bulkhead.engine.errors import BulkheadError
+from bulkhead.engine.drivers.errors import LoginRefused, ServerUnreachable, SqlError
+from bulkhead.engine.errors import BulkheadError, Unavailable
 from bulkhead.engine.fleet.budget import SLOW_S, Lease, ServerBudget
 from bulkhead.engine.fleet.limits import PoolLimits
 from bulkhead.engine.fleet.model import TenantId
-from bulkhead.engine.fleet.refusal import REFUSALS, PoolRetired
+from bulkhead.engine.fleet.refusal import PoolRetired
 from bulkhead.engine.fleet.tenant_database import TenantDatabase, open_verified
 
 PATIENCE_S = 0.005
@@ -140,7 +140,7 @@ class TenantPool:
             self.breaker.abandoned()
             return  # The password is being changed, which is over in a moment.
         self.breaker.failed()
-        self._refusal = error if isinstance(error, REFUSALS) else None
+        self._refusal = None if isinstance(error, Unavailable | SqlError) else error
         if self.breaker.is_open:
             self._dismiss(self._unavailable)
 

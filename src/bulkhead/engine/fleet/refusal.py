@@ -7,7 +7,7 @@ from bulkhead.engine.fleet.model import TenantRow, TenantState
 
 SERVED = frozenset({TenantState.ACTIVE})
 REFUSALS = (LoginRefused, DatabaseMissing, TlsRequired, IdentityMismatch)
-"""Errors that say more than that a database is away."""
+"""Errors after which a tenant may be found somewhere else, or under another password."""
 CLOSED = frozenset({TenantState.SUSPENDED, TenantState.MOVING, TenantState.DELETING})
 """States in which no connection is kept."""
 
