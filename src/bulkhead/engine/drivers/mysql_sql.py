@@ -18,6 +18,8 @@ ACCOUNT_CHARACTERS_MAX = 32
 """MySQL's; MariaDB takes longer ones."""
 ACCOUNT_PREFIX_CHARACTERS = 15
 BASIC_PLANE_LAST = "\uffff"
+KNOWN_CHARACTERS_MAX = 16384
+"""Longer statements are parsed each time instead of being kept."""
 SPACES = (" ", "\t", "\n", "\v", "\f", "\r")
 _ESCAPES = str.maketrans(
     {"'": "''", "\\": "\\\\", "\0": "\\0", "\n": "\\n", "\r": "\\r", "\x1a": "\\Z"}
@@ -81,12 +83,15 @@ def native_hash(password: str) -> str:
     return "*" + hashlib.sha1(once, usedforsecurity=False).hexdigest().upper()
 
 
-@lru_cache(maxsize=4096)
 def parse_query(sql: str) -> Query:
     """Turn `%s` into the server's placeholder and `%%` into a per cent; others stay themselves.
 
     Raises Invalid for a NUL character or a lone surrogate, which no statement has.
     """
+    return _parse_known(sql) if len(sql) <= KNOWN_CHARACTERS_MAX else _parse(sql)
+
+
+def _parse(sql: str) -> Query:
     if "\0" in sql or any("\ud800" <= character <= "\udfff" for character in sql):
         raise Invalid(reason="a statement has neither a NUL character nor a lone surrogate")
     found = 0
@@ -100,6 +105,9 @@ def parse_query(sql: str) -> Query:
         return "%" if follower == "%" else match[0]
 
     return Query(_PERCENT.sub(replace, sql), found)
+
+
+_parse_known = lru_cache(maxsize=4096)(_parse)
 
 
 def render_settings(settings: Mapping[str, str]) -> str:

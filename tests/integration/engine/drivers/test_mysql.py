@@ -386,6 +386,24 @@ async def test_without_the_right_password_nobody_gets_in(
     assert "password" not in str(caught.value.details).lower()
 
 
+async def test_no_password_stands_in_a_statement(mysql: MysqlSubject) -> None:
+    await mysql.run("set global log_output = 'TABLE'")
+    await mysql.run("set global general_log = 1")
+    try:
+        async with mysql.database() as spec:
+            passwords = [
+                mysql.driver.session(spec, login).password
+                for login in (Login.ADMIN, Login.CLIENT, Login.SERVICE)
+            ]
+            rows = await mysql.run("select argument as said from mysql.general_log")
+    finally:
+        await mysql.run("set global general_log = 0")
+        await mysql.run("truncate table mysql.general_log")
+    said = str([row["said"] for row in rows]).lower()
+    assert "create user" in said
+    assert not [password for password in passwords if password.lower() in said]
+
+
 NAMES = st.text(
     st.characters(min_codepoint=1, max_codepoint=0xFFFF, exclude_categories=["Cs"]),
     min_size=1,

@@ -52,6 +52,12 @@ def test_placeholders_become_the_servers_and_per_cents_stay() -> None:
     assert query.placeholders == 2
 
 
+def test_a_long_statement_is_parsed_alike() -> None:
+    assert parse_query("select %s, '" + "%%" * 20_000 + "'").text == (
+        "select ?, '" + "%" * 20_000 + "'"
+    )
+
+
 @pytest.mark.parametrize("sql", ["select '\0'", "select '\udc80'"])
 def test_a_statement_that_no_server_reads_alike_is_refused(sql: str) -> None:
     with pytest.raises(Invalid):
