@@ -100,19 +100,28 @@ async def routed_read(made: TestFleet) -> None:
     async def plain() -> None:
         assert await made.fleet.query(tenant, PLAIN, [key])
 
-    async def alone() -> None:
+    async def unbounded() -> None:
         assert await bare.fetch(PLAIN, key)
 
-    works = {"bare connection": alone, "routed, plain SQL": plain, "routed, Core statement": core}
+    async def bounded() -> None:
+        assert await bare.fetch(PLAIN, key, timeout=10)
+
+    works = {
+        "bare, no time-out": unbounded,
+        "bare, with a time-out": bounded,
+        "routed, plain SQL": plain,
+        "routed, Core statement": core,
+    }
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(ROUNDS):
         for name, work in works.items():
             times[name].append(await measure(work))
     await bare.close()
-    base = median(times["bare connection"])
-    print("\nOne row by its key, microseconds at the median")
+    base, same = median(times["bare, no time-out"]), median(times["bare, with a time-out"])
+    print("\nOne row by its key: microseconds at the median, ratio to either bare connection")
     for name, each in times.items():
-        print(f"{name:30}{median(each):10.0f}{median(each) / base:10.2f} x")
+        middle = median(each)
+        print(f"{name:30}{middle:10.0f}{middle / base:10.2f} x{middle / same:10.2f} x")
 
 
 async def measure(work: Callable[[], Awaitable[None]]) -> float:
