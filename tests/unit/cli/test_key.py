@@ -132,6 +132,7 @@ def test_the_status_as_json_hides_secret_keys_unless_asked_for(home: Path) -> No
         "commerce.users",
         "commerce.products",
         "commerce.orders",
+        "store_platform.master",
     ]
     assert secret_of(home) not in told.stdout
     assert secret_of(home) in run(home, "status", "-o", "json", "--reveal").stdout

@@ -100,7 +100,7 @@ class Stores:
     ) -> Row:
         """Place an order, or find the one that was placed under the same id.
 
-        Raises PlanLimitReached, ProductUnsellable, StockMissing, DiscountRefused.
+        Raises PlanLimitReached, ProductUnsellable, StockTooSmall, DiscountRefused.
         """
         tenant = TenantId(store)
         async with self.fleet.connection(tenant) as db:

@@ -89,7 +89,7 @@ async def test_what_is_ordered_must_be_there(site: Site, owner: Caller) -> None:
     price = {"product_id": product["id"], "currency": "USD", "amount": "5"}
     await owner.post(f"/stores/{store}/prices", price)
     body = {"email": "a@example.com", "lines": [{"product_id": product["id"], "quantity": 1}]}
-    assert await owner.refused("POST", f"/stores/{store}/orders", body) == (409, "stock_missing")
+    assert await owner.refused("POST", f"/stores/{store}/orders", body) == (409, "stock_too_small")
     usage = await owner.get(f"/stores/{store}/usage")
     assert usage["usage"]["orders"]["used"] == 0
     assert await site.value("select count(*) from usage_holds where store_id = $1", store) == 0

@@ -14,7 +14,7 @@ on conflict do nothing
 -- name: take
 -- Take from a limit; nothing when it does not allow so much. The row decides who comes first.
 update public.usage_counters c
-set held = c.held + $4,
+set held = c.held + greatest($4, 0),
   updated_at = now()
 where c.store_id = $1
   and c.metric = $2

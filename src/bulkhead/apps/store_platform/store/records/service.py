@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-class StockMissing(Conflict):
+class StockTooSmall(Conflict):
     """There are not so many of product {product} at '{location}'."""
 
-    code = "stock_missing"
+    code = "stock_too_small"
 
 
 async def list_records(
@@ -122,7 +122,7 @@ async def move_stock(  # noqa: PLR0913
 ) -> None:
     """Put `quantity` of a product into stock, or take so many out when it is below zero.
 
-    Raises NotFound, and StockMissing where there are not so many that nobody was promised.
+    Raises NotFound, and StockTooSmall where there are not so many that nobody was promised.
     """
     table = INVENTORY
     at = sa.and_(table.c.product_id == product, table.c.location == location)
@@ -135,7 +135,7 @@ async def move_stock(  # noqa: PLR0913
         await lock_product(db, product)
         known = await db.fetch_one(sa.select(table.c.on_hand).where(at))
         if known is not None or quantity < 0:
-            raise StockMissing(product=product, location=location)
+            raise StockTooSmall(product=product, location=location)
         await db.execute(
             sa.insert(table).values(product_id=product, location=location, on_hand=quantity)
         )

@@ -82,7 +82,7 @@ async def place_order(
 ) -> Decimal:
     """Write an order, take its goods out of stock, and return its total.
 
-    Raises ProductUnsellable, StockMissing, DiscountRefused, and UniqueViolated when the order is
+    Raises ProductUnsellable, StockTooSmall, DiscountRefused, and UniqueViolated when the order is
     there already.
     """
     lines = await price_order(db, body, currency, now)
