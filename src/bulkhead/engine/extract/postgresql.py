@@ -70,7 +70,9 @@ def _objects(rows: Mapping[str, Sequence[Row]]) -> Iterator[SchemaObject]:
     for row in rows["policies"]:
         yield _policy(row)
     for row in rows["grants"]:
-        name = f"{row['privilege']} to {row['role']}"
+        column = row["column_name"]
+        what = row["privilege"] if column is None else f"{row['privilege']} ({column})"
+        name = f"{what} to {row['role']}"
         yield SchemaObject(Key(Kind.GRANT, row["table_name"], name), {})
 
 

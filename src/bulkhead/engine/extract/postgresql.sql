@@ -157,15 +157,31 @@ join pg_class c on c.oid = p.polrelid
 where c.relnamespace = 'public'::regnamespace
 
 -- name: grants
--- What the roles of clients, or everybody, may do with a table.
+-- What the roles of clients, or everybody, may do with a table or with some of its columns.
+with acls as (
+  select c.relname, null::name as attname, c.relacl as acl
+  from pg_class c
+  where c.relnamespace = 'public'::regnamespace
+    and c.relkind in ('r', 'p')
+    and not c.relispartition
+  union all
+  select c.relname, a.attname, a.attacl
+  from pg_class c
+  join pg_attribute a on a.attrelid = c.oid
+  where c.relnamespace = 'public'::regnamespace
+    and c.relkind in ('r', 'p')
+    and not c.relispartition
+    and a.attnum > 0
+    and not a.attisdropped
+    and a.attacl is not null
+)
 select
-  c.relname::text as table_name,
+  s.relname::text as table_name,
+  s.attname::text as column_name,
   lower(g.privilege_type) as privilege,
   case g.grantee when 0 then 'public' else r.rolname::text end as role
-from pg_class c
-cross join lateral aclexplode(c.relacl) g
+from acls s
+cross join lateral aclexplode(s.acl) g
 left join pg_roles r on r.oid = g.grantee
-where c.relnamespace = 'public'::regnamespace
-  and c.relkind in ('r', 'p')
-  and not c.relispartition
-  and (g.grantee = 0 or r.rolname in ('anon', 'authenticated'))
+where g.grantee = 0
+  or r.rolname in ('anon', 'authenticated')

@@ -223,6 +223,24 @@ async def test_what_nobody_asked_for_is_listed_and_left_alone(
     assert await subject.fingerprint(extracted) == extracted.fingerprint
 
 
+async def test_who_was_let_in_besides_is_listed(postgresql: Subject) -> None:
+    extracted = await make(postgresql)
+    await postgresql.run(
+        [
+            "create policy everybody on authors for select to public using (true)",
+            "grant select (name) on authors to anon",
+            "grant delete on books to public",
+        ]
+    )
+    found = await postgresql.compare(extracted)
+    assert found.is_equal
+    assert {str(key) for key in found.extra} == {
+        "policy authors.everybody",
+        "grant authors.select (name) to anon",
+        "grant books.delete to public",
+    }
+
+
 async def test_a_column_without_a_value_is_added_to_an_empty_table_only(
     subject: Subject, extracted: Extracted
 ) -> None:
