@@ -50,6 +50,8 @@ Read = Callable[[TenantId, str, list[TenantId]], Awaitable[object]]
 WORKERS = 16
 HANGING = 20
 """One in so many tenants."""
+SETTLE_S = 5.0
+"""Until the hanging tenants have opened what they hang in: that alone takes a processor a while."""
 ROUNDS = 40
 NUMBER = 250
 
@@ -199,6 +201,7 @@ async def hung(made: TestFleet, stuck: list[TenantId]) -> AsyncIterator[None]:
 
         callers = [asyncio.create_task(insist(tenant)) for tenant in stuck for _ in range(2)]
         try:
+            await asyncio.sleep(SETTLE_S)
             yield
         finally:
             for caller in callers:
