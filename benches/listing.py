@@ -140,9 +140,7 @@ async def visitor(system: System) -> AsyncIterator[Transaction]:
     database = system.database("products")
     connection = await database.driver.connect(database.spec, Login.CLIENT, timeout_s=10.0)
     try:
-        await connection.execute(
-            f"set role {ANON.role}; set request.jwt.claims = '{ANON.json}'"
-        )
+        await connection.execute(f"set role {ANON.role}; set request.jwt.claims = '{ANON.json}'")
         yield cast("Transaction", Bare(connection))
     finally:
         await connection.close()
