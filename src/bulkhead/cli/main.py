@@ -33,6 +33,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "user": ("user", "Create users and tokens."),
     "key": ("key", "List, rotate and revoke the keys of databases and of tokens."),
     "secret": ("secret", "List, rotate and export the keys under which secrets are sealed."),
+    "provision": ("provision", "Give stores their databases, and watch how they are made."),
+    "tenant": ("tenant", "Suspend, resume, export and delete the databases of stores."),
+    "usage": ("usage", "Show what stores use of their plans, and check the books."),
     "version": ("version", "Print the version."),
 }
 

@@ -13,6 +13,7 @@ from bulkhead.apps.store_platform.jobs import JOBS
 from bulkhead.apps.store_platform.master.billing.routes import routes as billing_routes
 from bulkhead.apps.store_platform.master.intelligence.routes import routes as figure_routes
 from bulkhead.apps.store_platform.master.stores.routes import routes as store_routes
+from bulkhead.apps.store_platform.routes import closing_routes
 from bulkhead.apps.store_platform.routes import routes as provisioning_routes
 from bulkhead.apps.store_platform.sample import load_sample
 from bulkhead.apps.store_platform.topology import TOPOLOGY
@@ -90,6 +91,7 @@ def mount(system: System) -> Mounted:
             inbox_routes(people),
             store_routes(master, signed_in),
             provisioning_routes(platform, signed_in),
+            closing_routes(platform, signed_in),
             billing_routes(master, signed_in),
             figure_routes(master, signed_in),
             data_routes(api, signed_in),

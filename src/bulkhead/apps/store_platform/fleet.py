@@ -24,6 +24,7 @@ from bulkhead.engine.fleet.databases import Databases, manage_postgres
 from bulkhead.engine.fleet.fleet import Fleet
 from bulkhead.engine.fleet.gate import SchemaGate
 from bulkhead.engine.fleet.guarded import guarded_by
+from bulkhead.engine.fleet.lifecycle import Lifecycle
 from bulkhead.engine.fleet.migrate import FleetMigrator
 from bulkhead.engine.fleet.model import ConnectionConfig, ServerKind
 from bulkhead.engine.fleet.mysql import manage_mysql, outside_mysql
@@ -137,6 +138,7 @@ class Platform:
     fleet: Fleet
     provisioning: Provisioning
     gate: Gate
+    lifecycle: Lifecycle
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
@@ -171,7 +173,9 @@ class Platform:
         )
         gate = SchemaGate(databases, MIGRATIONS, OLDEST_VERSION)
         fleet = Fleet(FLEET, databases, gate=gate)
-        return cls(master, databases, fleet, provisioning, Gate(master))
+        archives = settings.home / "archives"
+        lifecycle = Lifecycle(fleet, archives, forget=provisioning.shop.forget)
+        return cls(master, databases, fleet, provisioning, Gate(master), lifecycle)
 
     @property
     def migrator(self) -> FleetMigrator:

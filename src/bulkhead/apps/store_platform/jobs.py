@@ -9,6 +9,7 @@ from uuid import UUID
 from bulkhead.apps.store_platform.master.billing import service as billing
 from bulkhead.apps.store_platform.master.intelligence import service as intelligence
 from bulkhead.apps.store_platform.master.metering import service as metering
+from bulkhead.apps.store_platform.master.stores.service import end_deletions
 from bulkhead.apps.store_platform.views import Stores
 from bulkhead.capabilities.identity import tidy
 from bulkhead.capabilities.payments.provider import ChargeState, PaymentUnavailable
@@ -76,6 +77,14 @@ async def roll_up_stores(system: System) -> int:
     return rolled
 
 
+async def purge_deleted(system: System) -> int:
+    """Archive and drop the databases of stores whose time of grace is over, then the stores."""
+    purged: int = await system.outside.platform(system).lifecycle.purge_due()
+    async with system.database("master").transaction(SERVICE) as tx:
+        await end_deletions(tx)
+    return purged
+
+
 async def make_partitions(system: System) -> int:
     """Have partitions for the calls of the coming months."""
     async with system.database("master").transaction(SERVICE) as tx:
@@ -119,6 +128,7 @@ JOBS = (
     Job("charge_invoices", 15.0, charge_invoices),
     Job("sweep_holds", 30.0, sweep_holds),
     Job("roll_up_stores", 60.0, roll_up_stores),
+    Job("purge_deleted", 60.0, purge_deleted),
     Job("make_partitions", 3600.0, make_partitions),
     Job("tidy_identities", 600.0, tidy_identities),
 )

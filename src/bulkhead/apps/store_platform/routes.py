@@ -1,4 +1,4 @@
-"""Requests that give stores their databases: provisioning, its progress, tests of connections."""
+"""Requests about the databases of stores: made, followed, tested, and deleted with the store."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -12,7 +12,13 @@ from starlette.responses import Response, StreamingResponse
 
 from bulkhead.apps.store_platform.fleet import FLEET, DatabaseBody, Kind, Platform, shown_of
 from bulkhead.apps.store_platform.master.integrations.service import note_database
-from bulkhead.apps.store_platform.master.stores.service import begin_provisioning, get_store
+from bulkhead.apps.store_platform.master.stores.service import (
+    begin_deletion,
+    begin_provisioning,
+    delete_store,
+    get_store,
+    take_back_deletion,
+)
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import SERVICE, Claims
 from bulkhead.engine.errors import BulkheadError
@@ -30,6 +36,8 @@ from bulkhead.http.answers import answer, render_json
 TEST_TIMEOUT_S = 8.0
 STARTED = "Database provisioning started"
 STREAM = "text/event-stream"
+GONE = frozenset({"none", "failed", "deleted"})
+"""States of a store's database in which there is none."""
 WORDS = {
     JobState.QUEUED: "provisioning",
     JobState.RUNNING: "provisioning",
@@ -189,6 +197,39 @@ def routes(platform: Platform, signed_in: SignedIn) -> APIRouter:
             return answer(await jobs.test(body.config.to_config(ServerKind(body.database_type))))
         except BulkheadError as error:
             return refusal(error)
+
+    return router
+
+
+def closing_routes(platform: Platform, signed_in: SignedIn) -> APIRouter:
+    """Delete stores with their databases, and take that back while there is time."""
+    router = APIRouter(prefix="/stores", tags=["stores"])
+    user = Annotated[Claims, Depends(signed_in)]
+
+    @router.delete("/{store_id}")
+    async def delete(store_id: UUID, claims: user) -> Response:
+        """Close a store at once; its database is archived and dropped after a time of grace."""
+        async with platform.master.transaction(claims, read_only=True) as db:
+            store = await get_store(db, store_id)
+        if store["database_status"] in GONE:
+            async with platform.master.transaction(SERVICE) as tx:
+                await delete_store(tx, store_id, actor=claims.subject)
+            return Response(status_code=204)
+        deletion = await platform.lifecycle.delete(TenantId(store_id), reason="by its owner")
+        async with platform.master.transaction(SERVICE) as tx:
+            await begin_deletion(tx, store_id, actor=claims.subject)
+        return answer({"database_status": "deleting", "purge_at": deletion.purge_at}, 202)
+
+    @router.post("/{store_id}/restore")
+    async def restore(store_id: UUID, claims: user) -> Response:
+        """Take a deletion back whose time of grace is not over."""
+        async with platform.master.transaction(claims, read_only=True) as db:
+            await get_store(db, store_id)
+        await platform.lifecycle.restore(TenantId(store_id))
+        async with platform.master.transaction(SERVICE) as tx:
+            await take_back_deletion(tx, store_id, actor=claims.subject)
+        async with platform.master.transaction(claims, read_only=True) as db:
+            return answer(await get_store(db, store_id))
 
     return router
 

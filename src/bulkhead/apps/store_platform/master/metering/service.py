@@ -148,6 +148,11 @@ async def list_usage(db: Transaction, store: UUID, days: int) -> list[dict[str, 
     return [dict(row) for row in await db.fetch(QUERIES.list_usage, store, days)]
 
 
+async def list_miscounted(db: Transaction, days: int) -> list[dict[str, Any]]:
+    """Days of the last ones on which the number of calls is not that of the rows."""
+    return [dict(row) for row in await db.fetch(QUERIES.list_miscounted, days)]
+
+
 async def measure_usage(db: Transaction, store: UUID) -> dict[str, dict[str, int | None]]:
     """For each metric what is used, and the limit of the plan; None is no limit."""
     used = {row["metric"]: row["used"] for row in await db.fetch(QUERIES.list_counters, store)}

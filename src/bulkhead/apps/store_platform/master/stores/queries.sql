@@ -64,3 +64,20 @@ where id = $1
   and deleted_at is null
   and database_status in ('none', 'failed', 'deleted')
 returning id
+
+-- name: switch_off
+-- A store that is being deleted is not served.
+update public.stores
+set is_active = $2,
+  is_published = is_published and $2
+where id = $1
+  and deleted_at is null
+
+-- name: list_gone
+-- Stores that were to be deleted, whose database is gone by now.
+select id
+from public.stores
+where database_status = 'deleted'
+  and not is_active
+  and deleted_at is null
+limit $1

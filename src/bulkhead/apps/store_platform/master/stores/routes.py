@@ -1,4 +1,4 @@
-"""Requests about stores themselves: made, listed, changed, deleted by their owners."""
+"""Requests about stores themselves: made, listed, changed by their owners."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated
@@ -12,7 +12,6 @@ from bulkhead.apps.store_platform.master.stores.model import StoreBody, StoreCha
 from bulkhead.apps.store_platform.master.stores.service import (
     change_store,
     create_store,
-    delete_store,
     get_store,
     list_stores,
 )
@@ -28,7 +27,7 @@ PAGE_MAX = 100
 def routes(  # noqa: PLR0915 - four short routes
     master: OpenDatabase, signed_in: Callable[..., Awaitable[Claims]]
 ) -> APIRouter:
-    """Make, list, show, change and delete stores."""
+    """Make, list, show and change stores."""
     router = APIRouter(prefix="/stores", tags=["stores"])
     user = Annotated[Claims, Depends(signed_in)]
 
@@ -75,23 +74,14 @@ def routes(  # noqa: PLR0915 - four short routes
         async with master.transaction(claims, read_only=True) as db:
             return answer(await get_store(db, store_id))
 
-    _add_ends(router, master, signed_in)
+    _add_audit(router, master, signed_in)
     return router
 
 
-def _add_ends(
+def _add_audit(
     router: APIRouter, master: OpenDatabase, signed_in: Callable[..., Awaitable[Claims]]
 ) -> None:
     user = Annotated[Claims, Depends(signed_in)]
-
-    @router.delete("/{store_id}", status_code=204)
-    async def delete(store_id: UUID, claims: user) -> Response:
-        """Delete a store that has no database any more."""
-        async with master.transaction(claims, read_only=True) as db:
-            await get_store(db, store_id)
-        async with master.transaction(SERVICE) as tx:
-            await delete_store(tx, store_id, actor=claims.subject)
-        return Response(status_code=204)
 
     @router.get("/{store_id}/audit")
     async def show_audit(

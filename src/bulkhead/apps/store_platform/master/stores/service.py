@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 QUERIES = load_queries(__package__)
 
+GONE_MAX = 100
+
 StoreRow = dict[str, Any]
 
 
@@ -101,3 +103,23 @@ async def delete_store(tx: Transaction, store: UUID, *, actor: UUID | None) -> N
     if await tx.fetchrow(QUERIES.delete_store, store) is None:
         raise StoreHasDatabase(status=row["database_status"])
     await log_action(tx, "store.deleted", store=store, actor=actor, slug=row["slug"])
+
+
+async def begin_deletion(tx: Transaction, store: UUID, *, actor: UUID | None) -> None:
+    """Serve a store no more: its database is to be deleted, and then the store."""
+    await tx.execute(QUERIES.switch_off, store, False)  # noqa: FBT003 - a value of the query
+    await log_action(tx, "store.closed", store=store, actor=actor)
+
+
+async def take_back_deletion(tx: Transaction, store: UUID, *, actor: UUID | None) -> None:
+    """Serve a store again whose deletion was taken back."""
+    await tx.execute(QUERIES.switch_off, store, True)  # noqa: FBT003 - a value of the query
+    await log_action(tx, "store.restored", store=store, actor=actor)
+
+
+async def end_deletions(tx: Transaction) -> int:
+    """Let stores be no more whose databases are gone; return how many."""
+    rows = await tx.fetch(QUERIES.list_gone, GONE_MAX)
+    for row in rows:
+        await delete_store(tx, row["id"], actor=None)
+    return len(rows)
