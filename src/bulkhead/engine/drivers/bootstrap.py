@@ -6,7 +6,7 @@ that end with their transaction let several processes do this at once.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -20,7 +20,7 @@ from bulkhead.engine.drivers.errors import (
     translate,
 )
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Login
-from bulkhead.engine.drivers.roles import ServerState, mark, plan_roles, read_state
+from bulkhead.engine.drivers.roles import ServerState, Statement, mark, plan_roles, read_state
 from bulkhead.engine.drivers.secret import Secret
 
 VERSION_MIN = 150000
@@ -79,17 +79,33 @@ async def ensure_roles(admin: Any, server: str, spec: DatabaseSpec, secret: Secr
         )
     if not plan_roles(spec, state, server, secret):
         return state
-    async with admin.transaction():
-        await admin.execute(f"select pg_advisory_xact_lock({LOCK_KEY})")
-        state = await read_state(admin, spec)
-        for statement in plan_roles(spec, state, server, secret):
+    try:
+        async with admin.transaction():
+            await admin.execute(f"select pg_advisory_xact_lock({LOCK_KEY})")
+            state = await read_state(admin, spec)
+            plan = plan_roles(spec, state, server, secret)
+            if plan:
+                await admin.execute(";".join(statement.sql for statement in plan))
+    except asyncpg.InsufficientPrivilegeError:
+        await _explain_refusal(admin, server, plan)
+        raise
+    return state
+
+
+async def _explain_refusal(admin: Any, server: str, plan: Sequence[Statement]) -> None:  # noqa: ANN401
+    """Run what was refused once more, one by one and for nothing, to learn what was refused."""
+    transaction = admin.transaction()
+    await transaction.start()
+    try:
+        for statement in plan:
             try:
                 await admin.execute(statement.sql)
             except asyncpg.InsufficientPrivilegeError as error:
                 raise CapabilityMissing(
                     server=server, capability=statement.purpose, remedy=statement.remedy
                 ) from error
-    return state
+    finally:
+        await transaction.rollback()  # shape: commit - nothing of it shall stay
 
 
 async def ensure_database(

@@ -169,9 +169,11 @@ class Runner:
     async def _forward(self, work: Work) -> None:
         for step in STEPS:
             work.step, work.share = step.name, step.share
-            await work.tell(step.title)
+            is_done = await step.probe(work)
+            if not is_done:
+                await work.tell(step.title)
             await failpoints.reach(step.point("before"))
-            if not await step.probe(work):
+            if not is_done:
                 await step.ensure(work)
             await failpoints.reach(step.point("after"))
 

@@ -30,6 +30,8 @@ CHANNEL = "bulkhead_provisioning"
 PAGE_MAX = 200
 MESSAGE_CHARACTERS_MAX = 1000
 WAITING = "Waiting for its turn"
+SOON = "set local synchronous_commit to off"
+"""For leases and progress: what a crash of the server makes forgotten is done again."""
 
 
 def new_job_id() -> JobId:
@@ -111,12 +113,14 @@ async def claim_jobs(
     tx: Transaction, fleets: Sequence[str], owner: str, *, lease_s: float, limit: int
 ) -> list[ProvisioningJob]:
     """Take over jobs that are due."""
+    tx.at_commit(SOON)
     rows = await tx.fetch(QUERIES.claim_jobs, list(fleets), owner, lease_s, limit)
     return [job_of(row) for row in rows]
 
 
 async def renew_lease(tx: Transaction, job: ProvisioningJob, lease_s: float) -> bool:
     """Keep a job for longer; whether it is to be cancelled. Raises JobLost."""
+    tx.at_commit(SOON)
     row = await tx.fetchrow(QUERIES.renew_lease, job.id, job.fence, lease_s)
     if row is None:
         raise JobLost(job=job.id)

@@ -21,7 +21,7 @@ from bulkhead.engine.provisioning.job import (
 )
 from bulkhead.engine.provisioning.schema import FleetSchema
 from bulkhead.engine.provisioning.spares import Spares, spec_of_tenant
-from bulkhead.engine.provisioning.store import MESSAGE_CHARACTERS_MAX, QUERIES
+from bulkhead.engine.provisioning.store import MESSAGE_CHARACTERS_MAX, QUERIES, SOON
 from bulkhead.engine.provisioning.tables import Building
 from bulkhead.engine.provisioning.target import (
     Target,
@@ -85,6 +85,7 @@ class Work:
         Raises JobLost, and ProvisioningCancelled when somebody wishes so.
         """
         async with self.shop.registry.transaction(SERVICE) as tx:
+            tx.at_commit(SOON)
             row = await tx.fetchrow(
                 QUERIES.note_progress,
                 *(self.job.id, self.job.fence, self.step and self.step.value, self.share),
