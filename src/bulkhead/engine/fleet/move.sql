@@ -1,0 +1,101 @@
+-- name: add_move
+-- Begin a move, unless the tenant is being moved or migrated.
+insert into bulkhead.fleet_moves
+  (id, tenant, fleet, source, target, database, resume_state, deadline_at)
+select $1, t.id, t.fleet, t.server, $3, t.database, t.state,
+  clock_timestamp() + make_interval(secs => $4)
+from bulkhead.fleet_tenants t
+where t.id = $2
+  and t.state in ('active', 'suspended')
+  and not exists (
+    select 1
+    from bulkhead.fleet_migrations m
+    where m.tenant = t.id and m.state = 'running' and m.leased_until > clock_timestamp()
+  )
+on conflict (tenant) where finished_at is null do nothing
+returning id
+
+-- name: is_taken
+-- Whether another tenant has the name on a server.
+select count(*) > 0
+from bulkhead.fleet_tenants
+where server = $1
+  and database = $2
+
+-- name: find_move
+-- The open move of a tenant.
+select id, tenant, fleet, source, target, database, step, resume_state, error, fence_ms, report,
+  deadline_at, alarmed_at, finished_at
+from bulkhead.fleet_moves
+where tenant = $1
+  and finished_at is null
+
+-- name: get_move
+-- One move.
+select id, tenant, fleet, source, target, database, step, resume_state, error, fence_ms, report,
+  deadline_at, alarmed_at, finished_at
+from bulkhead.fleet_moves
+where id = $1
+
+-- name: list_moves
+-- The open moves of a fleet.
+select id, tenant, fleet, source, target, database, step, resume_state, error, fence_ms, report,
+  deadline_at, alarmed_at, finished_at
+from bulkhead.fleet_moves
+where fleet = $1
+  and finished_at is null
+order by created_at
+
+-- name: lease_move
+-- Be the only one who works on a move.
+update bulkhead.fleet_moves
+set leased_until = clock_timestamp() + make_interval(secs => $2)
+where id = $1
+  and finished_at is null
+  and (leased_until is null or leased_until < clock_timestamp())
+returning id
+
+-- name: renew_move
+-- Go on being the only one.
+update bulkhead.fleet_moves
+set leased_until = clock_timestamp() + make_interval(secs => $2)
+where id = $1
+  and finished_at is null
+
+-- name: release_move
+-- Let others work on it.
+update bulkhead.fleet_moves
+set leased_until = null,
+  error = $2
+where id = $1
+
+-- name: note_step
+-- A move has come further.
+update bulkhead.fleet_moves
+set step = $3,
+  error = null,
+  updated_at = clock_timestamp(),
+  leased_until = clock_timestamp() + make_interval(secs => $4),
+  finished_at = case when $3 in ('confirmed', 'reverted') then clock_timestamp() end
+where id = $1
+  and step = $2
+returning id
+
+-- name: note_fence
+-- For how long nobody could write.
+update bulkhead.fleet_moves
+set fence_ms = $2
+where id = $1
+
+-- name: note_report
+-- What was compared.
+update bulkhead.fleet_moves
+set report = $2
+where id = $1
+
+-- name: note_alarm
+-- Somebody was told that the time of a move is over.
+update bulkhead.fleet_moves
+set alarmed_at = clock_timestamp()
+where id = $1
+  and alarmed_at is null
