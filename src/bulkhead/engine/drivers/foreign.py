@@ -80,6 +80,7 @@ async def open_foreign(
                 loop=loop,
             )
     except Exception as error:
+        loop.abort()
         if frames.refusal is not None:
             raise frames.refusal from None
         if not isinstance(error, (BulkheadError, *FAILURES)):
@@ -144,6 +145,12 @@ class _Loop:
         self._target = target
         self._frames = frames
         self._timeout_s = timeout_s
+        self._transport: Any = None
+
+    def abort(self) -> None:
+        """Close what asyncpg has left open."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         return getattr(self.real, name)
@@ -159,6 +166,7 @@ class _Loop:
         outer = self._checked(inner)
         try:
             transport, _ = await self.real.create_connection(lambda: outer, sock=wire)
+            self._transport = transport
         except BaseException:
             wire.close()
             raise

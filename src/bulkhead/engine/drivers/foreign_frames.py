@@ -27,8 +27,10 @@ ITERATIONS_MAX = 250_000
 """A tenth of a second, during which nothing else is done."""
 
 _HEAD: Final = Struct("!ci")
+_LENGTH: Final = Struct("!xi")
 _CODE: Final = Struct("!i")
 _WATCHED: Final = frozenset({b"R", b"S"})
+_VERSION: Final = re.compile(rb"server_version\0\d{1,3}(\.\d{1,3}){0,2}(?!\d)[ -~]{0,200}\0")
 _OTHER_ENCODING: Final = re.compile(rb"S(.{4})client_encoding\0", re.DOTALL)
 _ENCODING: Final = b"client_encoding\0"
 _ENCODING_BYTES_MAX: Final = 64
@@ -63,7 +65,7 @@ class ServerUntrusted(BulkheadError):
 class FrameCheck:
     """Follows one connection; `check` each piece of data before it is used.
 
-    Until the server is ready for the first query, message by message. From then on only amounts
+    Until the server is ready for the first query, message by message. From then on only lengths
     count, and whether the encoding changes, for which one search through the data is enough.
     """
 
@@ -73,6 +75,7 @@ class FrameCheck:
     _login: int | None = None
     """How far the log-in is: the last request of the server."""
     _is_ready: bool = False
+    _has_version: bool = False
     _answer_bytes: int = 0
     _left: int = 0
     _kind: bytes = b""
@@ -98,6 +101,7 @@ class FrameCheck:
         if self._answer_bytes > (ANSWER_BYTES_MAX if self.is_logged_in else LOGIN_BYTES_MAX):
             return self._refuse("sends more than was asked for")
         if self._is_ready:
+            self._skim(data)
             if _ENCODING in data:
                 self._judge_encoding(data)
             joint = self._tail + data[:_ENCODING_BYTES_MAX]
@@ -107,6 +111,22 @@ class FrameCheck:
             self._follow(data)
         self._tail = (self._tail + data[-_ENCODING_BYTES_MAX:])[-_ENCODING_BYTES_MAX:]
         return self.refusal is None
+
+    def _skim(self, data: bytes) -> None:
+        """Follow the lengths alone: by an impossible one asyncpg comes to a stop for ever."""
+        position, end, size = self._left, len(data), _HEAD.size
+        if self._pending:
+            data = bytes(self._pending) + data
+            self._pending.clear()
+            end = len(data)
+        while position + size <= end:
+            length = _LENGTH.unpack_from(data, position)[0]
+            if length < _CODE.size:
+                self._refuse("sends no message of PostgreSQL's")
+                return
+            position += length + 1
+        self._left = max(0, position - end)
+        self._pending += data[position:]
 
     def _follow(self, data: bytes) -> None:
         position, end = 0, len(data)
@@ -138,12 +158,17 @@ class FrameCheck:
         elif not self.is_logged_in and kind not in _BEFORE_LOGIN:
             self._refuse("sends something else before the log-in is through")
         self._kind, self._left = kind, length - _CODE.size
-        self._is_ready = self._is_ready or kind == b"Z"
+        if kind == b"Z":
+            self._is_ready = True
+            if not self._has_version:  # asyncpg takes it for granted.
+                self._refuse("does not say which PostgreSQL it is")
         if not self._left and kind in _WATCHED:
             self._judge(b"")
 
     def _judge(self, body: bytes) -> None:
         if self._kind == b"S":
+            if body.startswith(b"server_version\0"):
+                self._has_version = bool(_VERSION.fullmatch(body))
             self._judge_encoding(self._kind + _CODE.pack(len(body) + _CODE.size) + body)
         elif len(body) < _CODE.size or self.is_logged_in:
             self._refuse("does not log in as PostgreSQL does")

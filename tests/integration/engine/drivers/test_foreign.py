@@ -310,6 +310,7 @@ LOGGED_IN = (
     + request(12, b"v=" + b"A" * 43 + b"=")
     + OK
     + message(b"S", b"client_encoding\0UTF8\0")
+    + message(b"S", b"server_version\x0018.6 (Debian 18.6-1)\0")
     + READY
 )
 
@@ -360,3 +361,17 @@ async def test_the_check_holds_on_the_loop_that_serves(tls_server: TlsServer) ->
             return runner.run(work())
 
     assert await asyncio.to_thread(run) == 42
+
+
+@given(st.binary(max_size=200), st.integers(1, 60))
+def test_what_passes_has_only_possible_lengths(data: bytes, size: int) -> None:
+    """By an impossible length asyncpg would go round in circles for ever."""
+    frames = FrameCheck("server")
+    assert frames.check(LOGGED_IN)
+    passed = all(frames.check(data[at : at + size]) for at in range(0, len(data), size))
+    position, possible = 0, True
+    while possible and position + 5 <= len(data):
+        length = struct.unpack_from("!i", data, position + 1)[0]
+        possible = length >= 4
+        position += length + 1
+    assert passed == possible
