@@ -79,21 +79,20 @@ def roll_up(output: Output, *, store: str) -> None:
 @click.pass_obj
 def check(output: Output, *, days: int) -> int:
     """Compare days with the calls they count, and the audit log with itself; 7 for a finding."""
-    from bulkhead.apps.store_platform.master.audit.service import list_broken
-    from bulkhead.apps.store_platform.master.metering.service import list_miscounted
-    from bulkhead.engine.connections.claims import SERVICE
+    from bulkhead.apps.store_platform.invariants import platform_invariants
+    from bulkhead.engine.monitoring.invariant import run_invariants
 
     async def work(system: System) -> list[dict[str, Any]]:
-        async with system.database("master").transaction(SERVICE, read_only=True) as db:
-            counted = await list_miscounted(db, days)
-            broken = await list_broken(db)
-        found = [{"what": "calls miscounted", "where": f"{row['store_id']} {row['metric_date']}"}
-                 for row in counted]  # fmt: skip
-        return found + [{"what": "audit log changed", "where": str(each)} for each in broken]
+        report = await run_invariants(system.router, platform_invariants(days))
+        return [
+            {"subject": found.subject, "detail": found.detail}
+            for result in report.results
+            for found in result.violations
+        ]
 
     rows = run_opened(output, APPLICATION, work)
     if not rows:
         output.note("No findings.")
         return 0
-    output.rows(("what", "where"), rows)
+    output.rows(("subject", "detail"), rows)
     return EXIT_FINDINGS

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bulkhead.apps.store_platform.data_routes import DataApi
 from bulkhead.apps.store_platform.data_routes import routes as data_routes
 from bulkhead.apps.store_platform.fleet import Platform
+from bulkhead.apps.store_platform.invariants import platform_invariants
 from bulkhead.apps.store_platform.jobs import JOBS
 from bulkhead.apps.store_platform.master.billing.routes import routes as billing_routes
 from bulkhead.apps.store_platform.master.intelligence.routes import routes as figure_routes
@@ -127,6 +128,7 @@ APPLICATION = Application(
     TOPOLOGY,
     outside=connect_outside,
     jobs=JOBS,
+    invariants=platform_invariants(),
     migrations=(identity_migrations("master"), vault_migrations("master")),
     people=people_of,
     vault=vault_of,

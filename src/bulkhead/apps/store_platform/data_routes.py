@@ -15,6 +15,7 @@ from bulkhead.apps.store_platform.master.metering.model import (
     Call,
     Outcome,
     StoreInactive,
+    StoreNotReady,
     SubscriptionExpired,
 )
 from bulkhead.apps.store_platform.master.metering.service import Gate, count_update
@@ -33,6 +34,7 @@ from bulkhead.http.answers import answer, parse_cursor, render_cursor
 KEY_CHARACTERS_MAX = 255
 STAFF = frozenset({"staff", "admin"})
 READS = frozenset({"GET", "HEAD"})
+NOT_READY = frozenset({"none", "provisioning", "failed", "deleted"})
 _LIST_PARAMETERS = frozenset({"cursor", "limit"})
 
 SignedIn = Callable[..., Awaitable[Claims]]
@@ -362,5 +364,7 @@ def _call_of(request: Request, claims: Claims, store: UUID) -> Call:
 def _verify(store: Admitted, method: str) -> None:
     if not store.is_active:
         raise StoreInactive
+    if store.database_status in NOT_READY:
+        raise StoreNotReady(status=store.database_status)
     if store.is_expired and method not in READS:
         raise SubscriptionExpired

@@ -29,8 +29,13 @@ CHARGED = failpoints.register("billing:charged")
 
 async def renew_subscriptions(system: System) -> int:
     """Begin the next periods; let trials without a card expire."""
-    async with system.database("master").transaction(SERVICE) as tx:
-        return await billing.renew_ended(tx, clock.now())
+    renewed = 0
+    while True:
+        async with system.database("master").transaction(SERVICE) as tx:
+            batch = await billing.renew_ended(tx, clock.now())
+        renewed += batch
+        if batch < billing.BATCH_MAX:
+            return renewed
 
 
 async def charge_invoices(system: System) -> int:

@@ -7,8 +7,10 @@ the row is in the store and settles or releases it, so that nothing is counted t
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -32,7 +34,7 @@ from bulkhead.apps.store_platform.store.sales_tables import ORDERS
 from bulkhead.engine import clock, failpoints
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.drivers.errors import CommitUnknown, UniqueViolated, is_connection_loss
-from bulkhead.engine.errors import BulkheadError
+from bulkhead.engine.errors import BulkheadError, Unavailable
 from bulkhead.engine.fleet.model import TenantId
 from bulkhead.engine.ids import derive_id
 
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 OVERLAP = dt.timedelta(minutes=5)
 """Longer than any transaction of a store: a change may be committed later than it says it is."""
 TRIES_MAX = 3
+WRITE_TIMEOUT_S = metering.STALE_S / 4
 HELD = failpoints.register("store.write:held")
 WRITTEN = failpoints.register("store.write:written")
 READ = failpoints.register("rollup:read")
@@ -59,6 +62,26 @@ SUBJECTS: dict[Metric, sa.Table] = {
 }
 
 Row = dict[str, Any]
+
+
+class StoreSlow(Unavailable):
+    """The database of the store took longer than {timeout_s} s for a write."""
+
+    code = "store_slow"
+    retry_after_s = 10
+
+
+@asynccontextmanager
+async def bounded() -> AsyncIterator[None]:
+    """A write within the block ends well before anybody looks what became of it.
+
+    Raises StoreSlow.
+    """
+    try:
+        async with asyncio.timeout(WRITE_TIMEOUT_S):
+            yield
+    except TimeoutError:
+        raise StoreSlow(timeout_s=WRITE_TIMEOUT_S) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +96,7 @@ class Stores:
         wish = Hold(derive_id("product+", product), store, Metric.PRODUCTS, 1, product)
         await self._hold(wish)
         try:
-            async with self.fleet.transaction(TenantId(store)) as db:
+            async with bounded(), self.fleet.transaction(TenantId(store)) as db:
                 row = await add_record(db, PRODUCTS, product, values)
         except BulkheadError as error:
             await self._give_up(wish, error)
@@ -88,7 +111,7 @@ class Stores:
         wish = Hold(derive_id("product-", product), store, Metric.PRODUCTS, -1, product)
         await self._hold(wish)
         try:
-            async with self.fleet.transaction(TenantId(store)) as db:
+            async with bounded(), self.fleet.transaction(TenantId(store)) as db:
                 await delete_record(db, PRODUCTS, product)
         except BulkheadError as error:
             await self._give_up(wish, error)
@@ -112,7 +135,8 @@ class Stores:
         wish = Hold(derive_id("order+", order), store, Metric.ORDERS, 1, order, value)
         await self._hold(wish)
         try:
-            await self._write_order(tenant, order, body, currency, key)
+            async with bounded():
+                await self._write_order(tenant, order, body, currency, key)
         except BulkheadError as error:
             await self._give_up(wish, error)
             raise
@@ -122,8 +146,8 @@ class Stores:
 
     async def sweep_holds(self, older_than_s: float = metering.STALE_S) -> int:
         """Settle or release what whoever held it has forgotten; stores that are away wait."""
-        async with self.master.transaction(SERVICE, read_only=True) as db:
-            stale = await metering.list_stale(db, older_than_s)
+        async with self.master.transaction(SERVICE) as tx:
+            stale = await metering.take_stale(tx, older_than_s)
         ended = 0
         for wish in stale:
             try:
@@ -184,7 +208,7 @@ class Stores:
 
     async def _give_up(self, wish: Hold, error: BulkheadError) -> None:
         """Give back what was held, unless nobody knows whether it was written."""
-        if isinstance(error, CommitUnknown) or is_connection_loss(error):
+        if isinstance(error, CommitUnknown | StoreSlow) or is_connection_loss(error):
             return
         with suppress(BulkheadError):  # The sweep looks again.
             await self._end(wish)

@@ -8,11 +8,13 @@ from uuid import UUID
 import pytest
 from tests.integration.apps.store_platform.platform import Caller, Site, open_site
 
+from bulkhead.apps.store_platform.invariants import platform_invariants
 from bulkhead.apps.store_platform.master.metering.model import Call, PlanLimitReached
 from bulkhead.apps.store_platform.store.sales.model import LineBody, OrderBody
 from bulkhead.apps.store_platform.views import HELD, WRITTEN
 from bulkhead.engine.failpoints import FailpointReached
 from bulkhead.engine.ids import new_id
+from bulkhead.engine.monitoring.invariant import run_invariants
 from bulkhead.engine.testing import TestServers, crash_at
 
 
@@ -191,3 +193,9 @@ async def sellable(site: Site, store: UUID) -> OrderBody:
         )
     line = LineBody(product_id=key, quantity=1)
     return OrderBody(email=f"{key.hex}@example.com", lines=[line])
+
+
+async def test_after_all_that_the_invariants_hold(site: Site) -> None:
+    await site.platform.gate.flush()
+    report = await run_invariants(site.system.router, platform_invariants())
+    assert report.holds, str(report)

@@ -13,9 +13,10 @@ where ($1::uuid is null or store_id = $1)
 order by position desc
 limit $3
 
--- name: list_broken
+-- name: broken_entries
 -- Entries that were changed, or whose predecessor is not the one it was.
-select position
+select format('audit_logs.%s', position) as subject,
+  'it was changed, or what stood before it' as detail, position
 from (
   select a.position, a.hash, a.previous_hash,
     lag(a.hash, 1, pg_catalog.sha256('store_platform')) over (order by a.position) as expected,

@@ -41,4 +41,4 @@ async def list_entries(
 
 async def list_broken(db: Transaction) -> list[int]:
     """Positions at which somebody has changed the chain; none when all is well."""
-    return [row["position"] for row in await db.fetch(QUERIES.list_broken, BROKEN_MAX)]
+    return [row["position"] for row in await db.fetch(QUERIES.broken_entries, BROKEN_MAX)]

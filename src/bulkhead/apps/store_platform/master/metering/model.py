@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from bulkhead.engine.errors import BulkheadError
+from bulkhead.engine.errors import BulkheadError, Conflict
 
 EVER: Final = dt.date(1970, 1, 1)
 """The period of what a store has at once, such as products."""
@@ -52,6 +52,13 @@ class StoreInactive(BulkheadError):
     code = "store_inactive"
     status = 403
     hint = "Set is_active to true."
+
+
+class StoreNotReady(Conflict):
+    """The database of the store is not there: it is '{status}'."""
+
+    code = "store_not_ready"
+    hint = "Give it one with POST /store_platform/provision, or wait until that is done."
 
 
 @dataclass(frozen=True, slots=True)

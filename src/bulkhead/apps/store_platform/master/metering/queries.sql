@@ -133,13 +133,23 @@ from (
 ) r
 where (c.store_id, c.metric, c.period_start) = (r.store_id, r.metric, r.period_start)
 
--- name: list_stale
--- Holds whose writer must have ended, one way or the other.
-select id, store_id, metric, amount, subject_id
-from public.usage_holds
-where created_at < now() - make_interval(secs => $1)
-order by created_at, id
-limit $2
+-- name: take_stale
+-- Take up holds whose writer must have ended, one way or the other; each goes to one sweep.
+update public.usage_holds h
+set checked_at = now()
+from (
+  select u.id
+  from public.usage_holds u
+  join public.stores s on s.id = u.store_id
+  where u.created_at <= now() - make_interval(secs => $1)
+    and coalesce(u.checked_at, u.created_at) <= now() - make_interval(secs => $1)
+    and s.database_status = 'active'
+  order by coalesce(u.checked_at, u.created_at), u.id
+  limit $2
+  for update of u skip locked
+) due
+where h.id = due.id
+returning h.id, h.store_id, h.metric, h.amount, h.subject_id
 
 -- name: count_update
 -- Note that products were changed.
@@ -240,9 +250,10 @@ left join public.usage_counters c on c.store_id = s.id
 where t.id = s.id
   and t.api_calls_month <> least(coalesce(c.used, 0), 2147483647)
 
--- name: list_miscounted
--- Days on which the number of calls is not that of the rows, for the check-up.
-select m.store_id, m.metric_date, m.api_calls, l.calls
+-- name: miscounted_days
+-- Days on which the number of calls is not that of the rows.
+select format('usage_metrics.%s.%s', m.store_id, m.metric_date) as subject,
+  format('counts %s calls, and there are %s', m.api_calls, l.calls) as detail
 from public.usage_metrics m
 left join lateral (
   select count(*) as calls
@@ -253,6 +264,19 @@ left join lateral (
 ) l on true
 where m.metric_date >= private.today() - $1::integer
   and m.api_calls <> l.calls
+limit 100
+
+-- name: unbalanced_counters
+-- Counters that hold another amount than what is being written.
+select format('usage_counters.%s.%s', c.store_id, c.metric) as subject,
+  format('holds %s, and %s is being written', c.held, coalesce(h.held, 0)) as detail
+from public.usage_counters c
+left join (
+  select store_id, metric, period_start, sum(greatest(amount, 0)) as held
+  from public.usage_holds
+  group by store_id, metric, period_start
+) h on (h.store_id, h.metric, h.period_start) = (c.store_id, c.metric, c.period_start)
+where c.held <> coalesce(h.held, 0)
 limit 100
 
 -- name: list_usage

@@ -72,11 +72,11 @@ async def release(tx: Transaction, holds: Iterable[UUID]) -> None:
     await tx.execute(QUERIES.release, list(holds))
 
 
-async def list_stale(db: Transaction, older_than_s: float = STALE_S) -> list[Hold]:
-    """Holds that whoever made them has forgotten."""
+async def take_stale(tx: Transaction, older_than_s: float = STALE_S) -> list[Hold]:
+    """Take up holds that whoever made them has forgotten."""
     return [
         Hold(row["id"], row["store_id"], Metric(row["metric"]), row["amount"], row["subject_id"])
-        for row in await db.fetch(QUERIES.list_stale, older_than_s, SWEEP_MAX)
+        for row in await tx.fetch(QUERIES.take_stale, older_than_s, SWEEP_MAX)
     ]
 
 
@@ -146,11 +146,6 @@ async def ensure_partitions(tx: Transaction) -> int:
 async def list_usage(db: Transaction, store: UUID, days: int) -> list[dict[str, Any]]:
     """What a store used on each of the last days, the newest first."""
     return [dict(row) for row in await db.fetch(QUERIES.list_usage, store, days)]
-
-
-async def list_miscounted(db: Transaction, days: int) -> list[dict[str, Any]]:
-    """Days of the last ones on which the number of calls is not that of the rows."""
-    return [dict(row) for row in await db.fetch(QUERIES.list_miscounted, days)]
 
 
 async def measure_usage(db: Transaction, store: UUID) -> dict[str, dict[str, int | None]]:

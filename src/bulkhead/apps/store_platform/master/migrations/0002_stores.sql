@@ -1,7 +1,7 @@
 -- Who runs stores, the stores, and what the platform has set.
 
 create table public.users (
-  id uuid primary key references auth.users (id) on delete restrict,
+  id uuid primary key references auth.users (id) on delete cascade,
   full_name text check (char_length(full_name) <= 200),
   company text check (char_length(company) <= 200),
   locale text not null default 'en' check (locale ~ '^[a-z]{2,3}(-[A-Z]{2})?$'),

@@ -23,6 +23,7 @@ create table public.usage_holds (
   amount bigint not null check (amount <> 0),
   subject_id uuid not null,
   value public.money_amount not null default 0,
+  checked_at timestamptz,
   created_at timestamptz not null default now()
 );
 comment on table public.usage_holds is
@@ -30,7 +31,9 @@ comment on table public.usage_holds is
 the next sweep that looks whether it is there, settles or releases it.';
 comment on column public.usage_holds.amount is
   'Below zero for what is being deleted, which frees nothing before it is gone.';
-create index usage_holds_oldest on public.usage_holds (created_at, id);
+comment on column public.usage_holds.checked_at is
+  'When a sweep has last taken it up: one whose store is away does not keep others waiting.';
+create index usage_holds_oldest on public.usage_holds ((coalesce(checked_at, created_at)), id);
 create index usage_holds_store on public.usage_holds (store_id);
 
 create table public.usage_metrics (

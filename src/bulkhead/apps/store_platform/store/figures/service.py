@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from bulkhead.apps.store_platform.store.catalogue_tables import PRODUCTS
 from bulkhead.apps.store_platform.store.sales_tables import ORDER_ITEMS, ORDERS
 from bulkhead.engine.extract.portable import utc_now
 
@@ -93,8 +92,3 @@ async def measure_day(db: TenantConnection, day: dt.date) -> list[Day]:
         )
         for row in rows
     ]
-
-
-async def count_products(db: TenantConnection) -> int:
-    """How many products there are."""
-    return int(await db.fetch_value(sa.select(sa.func.count()).select_from(PRODUCTS)))
