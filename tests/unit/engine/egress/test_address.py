@@ -8,7 +8,7 @@ from bulkhead.engine.egress.address import LOOPBACK, is_allowed, is_public, pars
 from bulkhead.engine.errors import ConfigurationInvalid
 
 DANGEROUS = [
-    "0.0.0.0",
+    "0.0.0.0",  # noqa: S104
     "0.1.2.3",
     "10.0.0.1",
     "100.64.0.1",
