@@ -66,6 +66,7 @@ async def load_sample(system: System) -> Sequence[str]:
     return (
         f"{len(STORES)} stores, each in its own database: {names}",
         f"Sign in as {OWNER} or, with more rights, {STAFF}; their password is '{PASSWORD}'",
+        "One more, on PostgreSQL or MariaDB of your own: docs/how-to/run-stores.md",
     )
 
 
