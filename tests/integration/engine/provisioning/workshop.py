@@ -44,6 +44,8 @@ from bulkhead.engine.provisioning.service import (
 from bulkhead.engine.provisioning.spares import spec_of_tenant
 from bulkhead.engine.sealing import SealBroken, SealContext
 
+LOOKOUT = DatabaseSpec("lookout")
+"""From where to look at a server that does not have the registry."""
 _numbers = count(1)
 
 
@@ -213,8 +215,8 @@ class Workshop:
 
     @property
     def any_spec(self) -> DatabaseSpec:
-        """A database of the server that is always there: the registry's."""
-        return self.registry.spec
+        """A database of the server that is always there."""
+        return self.registry.spec if self.driver is self.registry.driver else LOOKOUT
 
     @asynccontextmanager
     async def owned(self, *statements: str) -> AsyncIterator[ConnectionConfig]:
