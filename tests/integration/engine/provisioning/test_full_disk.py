@@ -48,7 +48,8 @@ async def small(registry: OpenDatabase, small_disk: Path) -> AsyncIterator[Works
     elsewhere = Path(tempfile.mkdtemp(prefix="bulkhead-wal-"))
     elsewhere.chmod(0o755)
     wal = driver.home.data / "pg_wal"
-    subprocess.run(["cp", "-a", str(wal), str(elsewhere)], check=True)
+    copying = await asyncio.create_subprocess_exec("cp", "-a", str(wal), str(elsewhere))
+    assert await copying.wait() == 0
     shutil.rmtree(wal)
     wal.symlink_to(elsewhere / "pg_wal")
     await driver.start()
