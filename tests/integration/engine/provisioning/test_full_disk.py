@@ -1,5 +1,6 @@
 """A server whose disk is full: nothing is left of the job, and later ones are served."""
 
+import asyncio
 import shutil
 import subprocess
 import tempfile
