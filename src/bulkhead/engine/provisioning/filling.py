@@ -24,7 +24,7 @@ from bulkhead.engine.provisioning.mark import (
     take_mark,
     verify_mark,
 )
-from bulkhead.engine.provisioning.schema import IDENTITY, MigrationCall, Newcomer
+from bulkhead.engine.provisioning.schema import IDENTITY, NOTES, MigrationCall, Newcomer
 from bulkhead.engine.provisioning.store import QUERIES
 from bulkhead.engine.provisioning.tables import part_of
 from bulkhead.engine.provisioning.target import CONNECT_TIMEOUT_S, verify_version
@@ -94,6 +94,7 @@ async def migrate(work: Work) -> None:
     target = await work.target()
     connection = await work.owner()
     is_fresh = await _has_made_all(work, connection)
+    await _note_notes(work, connection)
     await work.schema.migrate(MigrationCall(connection.raw, target.spec, is_fresh=is_fresh))
 
 
@@ -127,6 +128,17 @@ async def verify(work: Work) -> None:
     if difference.missing:
         missing = ", ".join(str(each.object.key) for each in difference.missing)
         raise SchemaDiffers(differing=f"there is no {missing}")
+
+
+async def _note_notes(work: Work, connection: TenantConnection) -> None:
+    """Note that the tables of migrations are the job's own to take back, where there are none."""
+    building = await work.building()
+    _, existing = await building.look(connection)
+    keys = [Key(Kind.TABLE, name, "") for name in NOTES]
+    parts = [part_of(key) for key in keys if key not in existing.objects]
+    async with connection.transaction():
+        await verify_mark(connection, work.job)
+        await note_parts(connection, work.job, parts)
 
 
 async def _verify_unowned(work: Work, connection: TenantConnection, existing: Catalogue) -> None:

@@ -39,6 +39,9 @@ class MigrationCall:
     note the version."""
 
 
+NOTES: Final = ("_migrations", "_migration_statements")
+"""The tables in which `migrate` may note, in a database that its owner runs, what it has had."""
+
 Seed = Callable[[TenantConnection, Newcomer], Awaitable[None]]
 Migrate = Callable[[MigrationCall], Awaitable[None]]
 

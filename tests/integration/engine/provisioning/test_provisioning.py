@@ -21,6 +21,7 @@ from bulkhead.engine.provisioning.job import (
     StepName,
     TenantProvisioned,
 )
+from bulkhead.engine.provisioning.schema import MigrationCall
 from bulkhead.engine.provisioning.service import ProvisioningLimits
 
 CLONED = {"postgresql": "template", "mysql": "statements"}
@@ -199,7 +200,10 @@ async def test_what_fails_later_is_taken_back_but_not_what_was_there(workshop: W
         async def fail(*_: object) -> None:
             raise Invalid(reason="the seed does not like it")
 
-        schema = replace(workshop.schema, seed=fail)
+        async def migrate(call: MigrationCall) -> None:
+            await call.connection.execute("create table _migrations (id int)", (), timeout_s=10)
+
+        schema = replace(workshop.schema, seed=fail, migrate=migrate)
         workshop.provisioning.shop.schemas[workshop.fleet] = schema  # type: ignore[index]
         job = await workshop.provision(workshop.request(config=config))
         await workshop.verify_clean(job)
