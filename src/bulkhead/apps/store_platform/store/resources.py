@@ -25,6 +25,7 @@ TEXT_CHARACTERS_MAX: Final = 1_000_000
 INTEGER_MAX: Final = 2**31 - 1
 BIGINT_MAX: Final = 2**63 - 1
 PAGE_MAX: Final = 200
+YEARS: Final = (1900, 9998)
 _MADE_HERE: Final = frozenset({"id", "created_at", "updated_at", "used_count"})
 _CONFIG: Final = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
 
@@ -34,6 +35,14 @@ def _storable(text: str) -> str:
         message = "must have no NUL character"
         raise ValueError(message)
     return text
+
+
+def _in_our_time(instant: dt.datetime) -> dt.datetime:
+    """Servers take the first and the last instants there are for infinity, or for nothing."""
+    if not YEARS[0] <= instant.year <= YEARS[1]:
+        message = f"must be in the years {YEARS[0]} to {YEARS[1]}"
+        raise ValueError(message)
+    return instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,7 @@ def _type(column: sa.Column[Any]) -> Any:  # noqa: ANN401, PLR0911 - one answer 
         case Id():
             return UUID
         case Instant():
-            return AwareDatetime
+            return Annotated[AwareDatetime, AfterValidator(_in_our_time)]
         case sa.Numeric() if not isinstance(kind, sa.Float):
             field = Field(max_digits=kind.precision, decimal_places=kind.scale, allow_inf_nan=False)
             return Annotated[Decimal, field]
