@@ -36,6 +36,8 @@ ATTEMPTS_MAX: Final = 3
 LEASE_S: Final = 600.0
 RETRY_S: Final = 2.0
 POLL_S: Final = 0.2
+CLAIM_AHEAD: Final = 4
+"""So many times what is migrated at once is claimed at a time."""
 FAILED_MAX: Final = 200
 RETRYABLE: Final = 503
 
@@ -272,14 +274,17 @@ class FleetMigrator:
 
     async def _run_wave(self, run: _Run, size: int) -> None:
         """Migrate at most `size` tenants, a few at once; the next ones are claimed in time."""
-        left = size
+        left, options = size, run.options
+        ready: list[tuple[TenantRow, int]] = []
         pending: set[asyncio.Task[None]] = set()
         try:
             while True:
-                room = min(left, run.options.parallel - len(pending))
-                claimed = await self._claim(run, room) if room > 0 else []
-                left -= len(claimed)
-                pending |= {asyncio.create_task(self._migrate(run, *each)) for each in claimed}
+                if left > 0 and len(ready) + len(pending) < options.parallel:
+                    claimed = await self._claim(run, min(left, options.parallel * CLAIM_AHEAD))
+                    left = left - len(claimed) if claimed else 0
+                    ready += claimed
+                while ready and len(pending) < options.parallel:
+                    pending.add(asyncio.create_task(self._migrate(run, *ready.pop(0))))
                 if not pending:
                     return
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Final
@@ -26,6 +25,7 @@ from bulkhead.engine.fleet.owner import Managed
 from bulkhead.engine.fleet.registry import QUERIES as REGISTRY
 from bulkhead.engine.fleet.registry import get_tenant, set_place, set_state
 from bulkhead.engine.fleet.replication import (
+    confirm_at_once,
     copy_schema,
     follow,
     list_moved,
@@ -94,6 +94,14 @@ class Ends:
     target: Managed
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Both databases, through connections that see the moment of the fence."""
+
+    source: PostgresConnection
+    target: PostgresConnection
+
+
 @dataclass(slots=True, eq=False)
 class Steps:
     """What is done for the moves of a fleet; the caller has the move's lease."""
@@ -114,11 +122,11 @@ class Steps:
                 await self._follow(move)
             case MoveStep.COPYING:
                 await self._catch_up(move)
-                await self._close(move)
+                await self._fence(move)
             case MoveStep.FENCED:
-                await self._switch(move, monotonic_s())
+                await self._fence(move)
             case MoveStep.FLIPPED:
-                await self._settle(move, {})
+                await self._settle(move, None)
             case _:
                 await self.revert(move)
 
@@ -151,53 +159,60 @@ class Steps:
         await failpoints.reach(POINTS["caught_up"])
         await publish(ends.target, move.backward, await list_moved(ends.target))
         await make_slot(ends.target, move.backward)
+        await confirm_at_once(ends.target, move.forward)
         await failpoints.reach(POINTS["slot_made"])
 
+    async def _fence(self, move: Move) -> None:
+        """Serve nobody until the tenant is flipped; every connection is open before that."""
+        ends = await self.ends(move)
+        async with AsyncExitStack() as stack:
+            held = Ends(
+                await stack.enter_async_context(ends.source.holding()),
+                await stack.enter_async_context(ends.target.holding()),
+            )
+            here = await stack.enter_async_context(ends.source.administer())
+            there = await stack.enter_async_context(ends.target.administer())
+            await follow(held.target, move.forward)
+            began_s = monotonic_s()
+            if move.step is MoveStep.COPYING:
+                await self._close(move)
+            seen = Seen(PostgresConnection(here), PostgresConnection(there))
+            try:
+                await self._bring_last(move, held, seen)
+            except BulkheadError:
+                await self._open_source(move, ends, MoveStep.FENCED, MoveStep.COPYING)
+                raise
+            for connection in (seen.source, seen.target):
+                await stack.enter_async_context(snapshot(connection))
+            await failpoints.reach(POINTS["before_flip"])
+            await self._flip(move, move.target, MoveStep.FENCED, MoveStep.FLIPPED)
+            await failpoints.reach(POINTS["flipped"])
+            await self._let_in(move, held.target)
+            fence_ms = (monotonic_s() - began_s) * 1000
+            async with self._registry.transaction(SERVICE) as tx:
+                await tx.execute(QUERIES.note_fence, move.id, fence_ms)
+            await failpoints.reach(POINTS["opened"])
+            await self._settle(replace(move, step=MoveStep.FLIPPED), seen)
+
     async def _close(self, move: Move) -> None:
-        """Serve nobody, by the registry; the fence follows."""
-        began_s = monotonic_s()
         async with self._registry.transaction(SERVICE) as tx:
             expected = [move.resume_state, TenantState.MOVING]
             await set_state(tx, move.tenant, TenantState.MOVING, expected=expected)
             await note_step(tx, move, MoveStep.FENCED)
         self.fleet.invalidate(move.tenant)
         await failpoints.reach(POINTS["closed"])
-        await self._switch(replace(move, step=MoveStep.FENCED), began_s)
 
-    async def _switch(self, move: Move, began_s: float) -> None:
-        """From fenced to flipped; back to where it was when the last changes do not arrive."""
-        ends = await self.ends(move)
-        async with AsyncExitStack() as stack:
-            here = await stack.enter_async_context(ends.source.administer())
-            there = await stack.enter_async_context(ends.target.administer())
-            try:
-                await follow(ends.target, move.forward)
-                await self._drain(move, ends.source)
-                await failpoints.reach(POINTS["fenced"])
-                await wait_arrived(
-                    here, move.database, move.forward, timeout_s=self.limits.arrive_s
-                )
-                await failpoints.reach(POINTS["arrived"])
-                origin, copy = PostgresConnection(here), PostgresConnection(there)
-                await stop_following(ends.target, move.forward)
-                await copy_sequences(origin, copy)
-            except BulkheadError:
-                await self._open_source(move, ends, MoveStep.FENCED, MoveStep.COPYING)
-                raise
-            for connection in (origin, copy):
-                await stack.enter_async_context(snapshot(connection))
-            await failpoints.reach(POINTS["before_flip"])
-            await self._flip(move, move.target, MoveStep.FENCED, MoveStep.FLIPPED)
-            await failpoints.reach(POINTS["flipped"])
-            await self._let_in(move, ends.target)
-            fence_ms = (monotonic_s() - began_s) * 1000
-            async with self._registry.transaction(SERVICE) as tx:
-                await tx.execute(QUERIES.note_fence, move.id, fence_ms)
-            await failpoints.reach(POINTS["opened"])
-            flipped = replace(move, step=MoveStep.FLIPPED)
-            await self._settle(flipped, {"source": origin, "target": copy})
+    async def _bring_last(self, move: Move, held: Ends, seen: Seen) -> None:
+        """Nobody writes, and everything that was written has arrived."""
+        await self._drain(move, held.source)
+        await failpoints.reach(POINTS["fenced"])
+        async with held.source.administer() as admin:
+            await wait_arrived(admin, move.database, move.forward, timeout_s=self.limits.arrive_s)
+        await failpoints.reach(POINTS["arrived"])
+        await stop_following(held.target, move.forward)
+        await copy_sequences(seen.source, seen.target)
 
-    async def _settle(self, move: Move, seen: Mapping[str, PostgresConnection]) -> None:
+    async def _settle(self, move: Move, seen: Seen | None) -> None:
         """Let the old database follow, and compare the two as of the moment of the fence."""
         ends = await self.ends(move)
         await self._let_in(move, ends.target)
@@ -207,10 +222,10 @@ class Steps:
         await subscribe(ends.source, ends.target, move.backward, copying=False)
         await failpoints.reach(POINTS["followed_back"])
         try:
-            if seen:
-                report = await _compare(ends, seen["source"], seen["target"])
-            else:
+            if seen is None:
                 report = await self._compare_again(move, ends)
+            else:
+                report = await _compare(ends, seen)
         except RowsDiffer:
             log.exception("the move of tenant %s is taken back", move.tenant)
             await self.revert(move)
@@ -239,7 +254,7 @@ class Steps:
             finally:
                 await self._set_state(move, move.resume_state)
                 await self._let_in(move, ends.target)
-            return await _compare(ends, origin, copy)
+            return await _compare(ends, Seen(origin, copy))
 
     async def revert(self, move: Move) -> None:
         """Serve the tenant where it was, and leave nothing of the move."""
@@ -344,10 +359,8 @@ class Steps:
         return Ends(Managed(source, spec), Managed(target, spec))
 
 
-async def _compare(
-    ends: Ends, source: PostgresConnection, target: PostgresConnection
-) -> dict[str, TableSum]:
+async def _compare(ends: Ends, seen: Seen) -> dict[str, TableSum]:
     tables = await list_moved(ends.source)
-    expected = await sum_all(source, tables)
-    verify_equal(expected, await sum_all(target, tables))
+    expected = await sum_all(seen.source, tables)
+    verify_equal(expected, await sum_all(seen.target, tables))
     return expected

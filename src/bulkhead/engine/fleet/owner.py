@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bulkhead.engine.connections.sql import identifier
@@ -30,10 +30,24 @@ class Managed:
 
     driver: Driver
     spec: DatabaseSpec
+    held: Any = None
+    """A connection of the administrator to be used again and again."""
+
+    @asynccontextmanager
+    async def holding(self) -> AsyncIterator[Managed]:
+        """The same with one connection for everything: where there is no time to connect."""
+        async with self.administer() as raw:
+            yield replace(self, held=raw)
 
     @asynccontextmanager
     async def administer(self) -> AsyncIterator[Any]:
         """The administrator's connection, as the driver opens it."""
+        if self.held is not None:
+            try:
+                yield self.held
+            except FAILURES as error:
+                raise translate(error) from error
+            return
         raw: Any = await self.driver.connect(self.spec, Login.ADMIN, timeout_s=CONNECT_TIMEOUT_S)
         try:
             yield raw

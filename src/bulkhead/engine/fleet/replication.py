@@ -117,10 +117,12 @@ async def subscribe(target: Managed, source: Managed, name: str, *, copying: boo
             )
             await admin.execute(f"truncate {tables}")
         word = "true" if copying else "false"
+        commit = "off" if copying else "on"
         await admin.execute(
             f"create subscription {identifier(name)} connection {literal(url)}"
             f" publication {identifier(name)} with (slot_name = {literal(name)},"
-            f" create_slot = {word}, copy_data = {word}, origin = none, disable_on_error = true)"
+            f" create_slot = {word}, copy_data = {word}, origin = none, disable_on_error = true,"
+            f" synchronous_commit = {commit})"
         )
 
 
@@ -162,6 +164,12 @@ async def follow(managed: Managed, name: str) -> None:
         row = await admin.fetchrow(QUERIES.find_subscription, name)
         if row is not None and not row["enabled"]:
             await admin.execute(f"alter subscription {identifier(name)} enable")
+
+
+async def confirm_at_once(managed: Managed, name: str) -> None:
+    """Let what arrives be on disk, and be confirmed, at once: a fence does not wait for it."""
+    async with managed.administer() as admin:
+        await admin.execute(f"alter subscription {identifier(name)} set (synchronous_commit = on)")
 
 
 async def kept_bytes(managed: Managed, slot: str) -> int:

@@ -195,8 +195,11 @@ FORWARD = [
 ]
 
 
-@pytest.mark.parametrize("point", FORWARD[1:])
-@pytest.mark.parametrize("way", ["on", "back"])
+BACK = ("schema_copied", "subscribed", "closed", "arrived", "flipped", "followed_back", "verified")
+WAYS = [(point, "on") for point in FORWARD[1:]] + [(point, "back") for point in BACK]
+
+
+@pytest.mark.parametrize(("point", "way"), WAYS)
 async def test_a_move_that_died_goes_on_or_back(
     servers: TestServers, registry: OpenDatabase, point: str, way: str
 ) -> None:
@@ -316,7 +319,7 @@ async def test_a_server_that_does_not_follow_in_time_lets_the_tenant_be_served_w
         mover = Mover(made.fleet)
         await mover.start(tenant)
         spec = made.specs[tenant]
-        with crash_at(POINTS["caught_up"]):
+        with crash_at(POINTS["slot_made"]):
             await mover.run(tenant)
         hasty = Mover(made.fleet, replace(mover.limits, arrive_s=0.0, lag_bytes_max=1 << 40))
         admin: Any = await made.drivers["second"].connect(spec, Login.ADMIN, timeout_s=10)
