@@ -137,6 +137,7 @@ update bulkhead.provisioning_jobs
 set state = 'undoing',
   error = $3,
   message = $4,
+  step = coalesce($5, step),
   attempts = 0
 where id = $1
   and fence = $2
@@ -151,6 +152,8 @@ set state = $3,
   progress = case $3 when 'active' then 100 else progress end,
   message = $5,
   error = coalesce($6, error),
+  tables_created = $8,
+  total_tables = $9,
   sealed_config = null,
   owner = null,
   leased_until = null,

@@ -58,6 +58,8 @@ ATTEMPTS_TO_UNDO_OUTSIDE_MAX = 8
 PAUSE_S_MAX = 300.0
 CHECK_S_MAX = 2.0
 STOP_S = 60.0
+TELL_S = 0.1
+"""Steps that follow each other more closely are not told one by one."""
 REMOVED: Final = "Everything that was made has been taken back"
 HINTS: Final = {
     LoginRefused.code: "Check user name and password, and that the server admits the user.",
@@ -170,7 +172,7 @@ class Runner:
         for step in STEPS:
             work.step, work.share = step.name, step.share
             is_done = await step.probe(work)
-            if not is_done:
+            if not is_done and _is_worth_telling(work):
                 await work.tell(step.title)
             await failpoints.reach(step.point("before"))
             if not is_done:
@@ -189,9 +191,11 @@ class Runner:
             return
         log.warning("provisioning job %s is taken back: %s", job.id, error)
         explained = explain(job, error)
-        async with self.shop.registry.transaction(SERVICE) as tx:
-            await begin_undo(tx, job, explained)
         step = work.step or job.step
+        there, total = work.tables
+        job = replace(job, tables_created=there, total_tables=total)
+        async with self.shop.registry.transaction(SERVICE) as tx:
+            await begin_undo(tx, job, explained, step)
         work.job = replace(job, state=JobState.UNDOING, error=explained, step=step, attempts=0)
         await self._take_back(work)
 
@@ -282,6 +286,11 @@ def explain(job: ProvisioningJob, error: BulkheadError) -> dict[str, Any]:
     return explained
 
 
+def _is_worth_telling(work: Work) -> bool:
+    """Whether nothing was told for a while, or a crash from here on leaves more than before."""
+    return work.step in _MAKE or monotonic_s() - work.told_at_s > TELL_S
+
+
 def _undo_attempts_max(job: ProvisioningJob) -> int:
     if job.mode is JobMode.CONNECT:
         return ATTEMPTS_TO_UNDO_OUTSIDE_MAX
@@ -293,6 +302,8 @@ def _is_transient(error: BulkheadError) -> bool:
     return isinstance(error, Unavailable | StatementTimeout) or error.code in _TRANSIENT
 
 
+_MAKE = frozenset({StepName.OPEN, StepName.LIST_TABLES})
+"""The steps with something to undo."""
 # A server that this process has no access to may be known to another one.
 _TRANSIENT = frozenset(
     {

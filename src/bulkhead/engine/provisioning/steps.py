@@ -71,7 +71,8 @@ async def is_ours(work: Work) -> bool:
 async def activate(work: Work) -> None:
     """Serve the tenant and end the job, both or neither; raises JobLost."""
     building = await work.building()
-    job = work.job
+    there, total = work.tables
+    job = replace(work.job, tables_created=there, total_tables=total)
     async with work.shop.registry.transaction(SERVICE) as tx:
         fingerprint = building.schema.fingerprint
         await set_schema(tx, job.tenant, work.schema.version, fingerprint)

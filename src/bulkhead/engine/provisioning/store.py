@@ -133,11 +133,14 @@ async def note_place(tx: Transaction, job: ProvisioningJob, place: Sequence[str 
         raise JobLost(job=job.id)
 
 
-async def begin_undo(tx: Transaction, job: ProvisioningJob, error: Mapping[str, Any]) -> None:
-    """From here the job is only taken back, because of `error`; raises JobLost."""
+async def begin_undo(
+    tx: Transaction, job: ProvisioningJob, error: Mapping[str, Any], step: StepName | None
+) -> None:
+    """From here the job is only taken back, because of `error` at `step`; raises JobLost."""
     message = f"Taking it back: {error['message']}"[:MESSAGE_CHARACTERS_MAX]
     text = json.dumps(error)
-    if await tx.fetchrow(QUERIES.begin_undo, job.id, job.fence, text, message) is None:
+    reached = step and step.value
+    if await tx.fetchrow(QUERIES.begin_undo, job.id, job.fence, text, message, reached) is None:
         raise JobLost(job=job.id)
 
 
@@ -173,6 +176,8 @@ async def finish_job(
         message[:MESSAGE_CHARACTERS_MAX],
         json.dumps(error) if error is not None else None,
         (JobState.RUNNING if is_active else JobState.UNDOING).value,
+        job.tables_created,
+        job.total_tables,
     )
     if row is None:
         raise JobLost(job=job.id)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
+from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.errors import ConfigurationInvalid
@@ -63,6 +65,7 @@ class Work:
     share: int = 0
     tables: tuple[int, int] = (0, 0)
     """Of the schema's tables, how many are there, and how many there shall be."""
+    told_at_s: float = -math.inf
     _target: Target | None = None
     _building: Building | None = None
     _owner: TenantConnection | None = None
@@ -91,6 +94,7 @@ class Work:
                 *(self.job.id, self.job.fence, self.step and self.step.value, self.share),
                 *(message[:MESSAGE_CHARACTERS_MAX], *self.tables, self.shop.lease_s),
             )
+        self.told_at_s = monotonic_s()
         if row is None:
             raise JobLost(job=self.job.id)
         if row["cancelling"]:
