@@ -46,8 +46,8 @@ async def replace_rows(databases: Databases, source: TenantRow, target: TenantRo
     ):
         tables = await list_tables(origin)
         _verify_shape(tables, await list_tables(copy))
-        async with _replacing(copy, target.id):
-            await _empty(copy, tables)
+        async with replacing(copy, target.id):
+            await empty_tables(copy, tables)
             for table in tables:
                 await copy_table(origin, copy, table)
                 await failpoints.reach(TABLE_COPIED)
@@ -59,14 +59,16 @@ async def replace_rows(databases: Databases, source: TenantRow, target: TenantRo
     return sum(each.rows for each in sums.values())
 
 
-async def copy_table(origin: ServerConnection, copy: ServerConnection, table: TenantTable) -> None:
-    """Add the rows of one table."""
+async def copy_table(
+    origin: ServerConnection, copy: ServerConnection, table: TenantTable, where: str = ""
+) -> None:
+    """Add the rows of one table; with `where`, a condition, some of them."""
     if origin.dialect is Dialect.POSTGRESQL:
-        await _stream(origin, copy, table)
+        await _stream(origin, copy, table, where)
         return
     marks = ", ".join(["%s"] * len(table.columns))
     insert = f"insert into {table.quoted} ({table.column_list}) values ({marks})"
-    async for rows in pages(origin, table):
+    async for rows in pages(origin, table, where):
         values = [[row[column] for column in table.columns] for row in rows]
         await copy.execute_many(insert, values, timeout_s=COUNT_TIMEOUT_S)
 
@@ -86,20 +88,22 @@ async def copy_sequences(origin: ServerConnection, copy: ServerConnection) -> No
 
 
 async def pages(
-    connection: ServerConnection, table: TenantTable
+    connection: ServerConnection, table: TenantTable, condition: str = ""
 ) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
     """The rows of a table on MySQL, in the order of its key; all at once where it has none."""
     order = ", ".join(map(table.quote, table.key))
     select = f"select {table.column_list} from {table.quoted}"
     if not table.key:
+        select += f" where {condition}" if condition else ""
         yield await connection.fetch(select, (), timeout_s=COUNT_TIMEOUT_S)
         return
     after: tuple[Any, ...] = ()
     while True:
-        where = ""
+        conditions = [f"({condition})"] if condition else []
         if after:
             marks = ", ".join(["%s"] * len(after))
-            where = f" where ({order}) > ({marks})"
+            conditions.append(f"({order}) > ({marks})")
+        where = f" where {' and '.join(conditions)}" if conditions else ""
         sql = f"{select}{where} order by {order} limit {PAGE_ROWS}"
         rows = await connection.fetch(sql, after, timeout_s=COUNT_TIMEOUT_S)
         if rows:
@@ -109,14 +113,15 @@ async def pages(
         after = tuple(rows[-1][column] for column in table.key)
 
 
-async def _stream(origin: Any, copy: Any, table: TenantTable) -> None:  # noqa: ANN401
+async def _stream(origin: Any, copy: Any, table: TenantTable, where: str) -> None:  # noqa: ANN401
     """COPY from one server into the other; no more than a few chunks are here at a time."""
     chunks: asyncio.Queue[bytes | None] = asyncio.Queue(CHUNKS_MAX)
 
     async def read() -> None:
         try:
             await origin.raw.copy_from_query(
-                f"select {table.column_list} from {table.quoted}",
+                f"select {table.column_list} from {table.quoted}"
+                + (f" where {where}" if where else ""),
                 output=chunks.put,
                 timeout=COUNT_TIMEOUT_S,
             )
@@ -145,7 +150,8 @@ async def _stream(origin: Any, copy: Any, table: TenantTable) -> None:  # noqa: 
 
 
 @asynccontextmanager
-async def _replacing(copy: ServerConnection, tenant: TenantId) -> AsyncIterator[None]:
+async def replacing(copy: ServerConnection, tenant: TenantId) -> AsyncIterator[None]:
+    """A transaction in which rows are written in any order, without triggers where that may be."""
     if copy.dialect is Dialect.MYSQL:
         await copy.execute("set session foreign_key_checks = 0", (), timeout_s=LOOK_TIMEOUT_S)
     async with TenantConnection(copy, tenant, timeout_s=COUNT_TIMEOUT_S).transaction():
@@ -167,7 +173,8 @@ async def _silence_triggers(copy: ServerConnection) -> None:
         )
 
 
-async def _empty(copy: ServerConnection, tables: Sequence[TenantTable]) -> None:
+async def empty_tables(copy: ServerConnection, tables: Sequence[TenantTable]) -> None:
+    """Delete every row."""
     if not tables:
         return
     if copy.dialect is Dialect.POSTGRESQL:

@@ -102,8 +102,8 @@ def order_tables(tables: Sequence[TenantTable]) -> tuple[TenantTable, ...]:
     return tuple(ordered)
 
 
-async def sum_table(connection: ServerConnection, table: TenantTable) -> TableSum:
-    """Count and hash the rows that `connection` sees."""
+async def sum_table(connection: ServerConnection, table: TenantTable, where: str = "") -> TableSum:
+    """Count and hash the rows that `connection` sees; with `where`, a condition, some of them."""
     if connection.dialect is Dialect.MYSQL:
         parts = ", ".join(
             f"coalesce(hex(cast({table.quote(c)} as binary)), '-')" for c in table.columns
@@ -115,7 +115,8 @@ async def sum_table(connection: ServerConnection, table: TenantTable) -> TableSu
             f"pg_catalog.row({table.column_list})::text), 15))::bit(60)::bigint::numeric"
         ).replace("pg_catalog.row(", "row(")
     rows = await connection.fetch(
-        f"select count(*) as found, coalesce(sum({value}), 0) as hash from {table.quoted}",
+        f"select count(*) as found, coalesce(sum({value}), 0) as hash from {table.quoted}"
+        + (f" where {where}" if where else ""),
         (),
         timeout_s=COUNT_TIMEOUT_S,
     )

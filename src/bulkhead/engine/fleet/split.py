@@ -1,0 +1,156 @@
+"""Give a tenant of a shared database a database of its own.
+
+In a shared database the rows of all tenants stand in the same tables, told apart by a column or by
+the row that they refer to. The tenant's rows are copied into its database, which was provisioned
+before, and compared by count and hash; nothing is changed in the shared one. It may be repeated:
+once while the shared database is still in use, to see how long it takes and that it goes well, and
+once more after the application has stopped writing there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bulkhead.engine import failpoints
+from bulkhead.engine.connections.sql import literal
+from bulkhead.engine.drivers.mysql_sql import quote_text
+from bulkhead.engine.drivers.protocol import Dialect, ServerConnection
+from bulkhead.engine.errors import Conflict, Invalid
+from bulkhead.engine.fleet.copying import copy_sequences, copy_table, empty_tables, replacing
+from bulkhead.engine.fleet.databases import Databases
+from bulkhead.engine.fleet.model import TenantRow, TenantState
+from bulkhead.engine.fleet.owner import past_policies
+from bulkhead.engine.fleet.rows import (
+    TableSum,
+    TenantTable,
+    list_tables,
+    snapshot,
+    sum_table,
+    verify_equal,
+)
+
+DEPTH_MAX: Final = 16
+TABLE_SPLIT: Final = failpoints.register("fleet.split:table_split")
+
+
+class SplitRefused(Conflict):
+    """Tenant {tenant} cannot get its rows from the shared database: {reason}."""
+
+    code = "tenant_split_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnColumn:
+    """The table says itself whose each row is."""
+
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfParent:
+    """A row is whose the row is that it refers to."""
+
+    column: str
+    parent: str
+    parent_column: str = "id"
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """All rows are copied: the same for every tenant."""
+
+
+Ownership = OwnColumn | OfParent | Whole
+"""By the table's name, without its schema."""
+
+
+async def split_tenant(
+    databases: Databases,
+    shared: ServerConnection,
+    key: object,
+    tenant: TenantRow,
+    ownership: Mapping[str, Ownership],
+) -> dict[str, TableSum]:
+    """Replace the rows of `tenant` by those that `key` has in `shared`, as of one moment.
+
+    Of each table in `ownership` the columns are copied that the tenant's has; tables that are not
+    in it stay as they are. One transaction: all of it or nothing. The tenant is suspended, and its
+    database speaks the dialect of `shared`. Raises SplitRefused, RowsDiffer, Invalid.
+    """
+    if tenant.state is not TenantState.SUSPENDED:
+        raise SplitRefused(tenant=tenant.id, reason="suspend it first, so that nobody works in it")
+    async with past_policies(databases, tenant) as own, snapshot(shared):
+        if own.dialect is not shared.dialect:
+            raise SplitRefused(tenant=tenant.id, reason="the two databases are of different kinds")
+        tables = await _tables(tenant, own, shared, ownership)
+        expected: dict[str, TableSum] = {}
+        found: dict[str, TableSum] = {}
+        async with replacing(own, tenant.id):
+            await empty_tables(own, list(tables.values()))
+            for name, table in tables.items():
+                where = condition(name, ownership, key, own.dialect)
+                await copy_table(shared, own, table, where)
+                expected[name] = await sum_table(shared, table, where)
+                await failpoints.reach(TABLE_SPLIT)
+            if own.dialect is Dialect.POSTGRESQL:
+                await copy_sequences(shared, own)
+            for name, table in tables.items():
+                found[name] = await sum_table(own, table)
+            verify_equal(expected, found)
+    return found
+
+
+def condition(table: str, ownership: Mapping[str, Ownership], key: object, dialect: Dialect) -> str:
+    """Which rows of a shared table are those of `key`, in SQL; raises Invalid for a circle."""
+    return _condition(table, ownership, key, dialect, 0)
+
+
+def _condition(
+    table: str, ownership: Mapping[str, Ownership], key: object, dialect: Dialect, depth: int
+) -> str:
+    owner = ownership.get(table)
+    if owner is None or depth > DEPTH_MAX:
+        raise Invalid(reason=f"it is not said whose the rows of '{table}' are")
+    schema = None if dialect is Dialect.MYSQL else "public"
+    here = TenantTable(schema, table, (), (), frozenset())
+    match owner:
+        case Whole():
+            return ""
+        case OwnColumn(column):
+            value = quote_text(str(key)) if dialect is Dialect.MYSQL else literal(str(key))
+            return f"{here.quote(column)} = {value}"
+        case OfParent(column, parent, parent_column):
+            inner = _condition(parent, ownership, key, dialect, depth + 1)
+            there = TenantTable(schema, parent, (), (), frozenset())
+            where = f" where {inner}" if inner else ""
+            return (
+                f"{here.quote(column)} in (select {there.quote(parent_column)}"
+                f" from {there.quoted}{where})"
+            )
+
+
+async def _tables(
+    tenant: TenantRow,
+    own: ServerConnection,
+    shared: ServerConnection,
+    ownership: Mapping[str, Any],
+) -> dict[str, TenantTable]:
+    """The tenant's tables that get rows, parents first; each with the columns that both have."""
+    there = {table.name: set(table.columns) for table in await list_tables(shared)}
+    mine = {table.name: table for table in await list_tables(own) if table.name in ownership}
+    missing = sorted(ownership.keys() - (mine.keys() & there.keys()))
+    if missing:
+        reason = f"there is no table {', '.join(missing)} on both sides"
+        raise SplitRefused(tenant=tenant.id, reason=reason)
+    return {
+        name: TenantTable(
+            table.schema,
+            name,
+            tuple(column for column in table.columns if column in there[name]),
+            table.key,
+            table.parents,
+        )
+        for name, table in mine.items()
+    }
