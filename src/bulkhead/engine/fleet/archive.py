@@ -6,12 +6,12 @@ it. The file has its name only once it is whole.
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
 import hashlib
 import io
 import json
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +28,7 @@ MANIFEST: Final = "manifest.json"
 SCHEMA: Final = "schema.sql"
 NULL: Final = "\\N"
 CHUNK_BYTES: Final = 1 << 16
+_FIELD: Final = re.compile(r'(?:"((?:[^"]|"")*)"|([^,\n"]*))(,|\r?\n|\Z)')
 
 
 class ArchiveBroken(BulkheadError):
@@ -169,21 +170,23 @@ def render_rows(rows: Iterable[Sequence[Any]]) -> bytes:
 
 
 def parse_rows(text: str) -> Iterator[list[str | None]]:
-    """Read lines of CSV in which NULL is unquoted."""
-    marked = csv.reader(io.StringIO(_mark_nulls(text), newline=""))
-    for row in marked:
-        yield [None if cell == _NULL_MARK else cell for cell in row]
-
-
-_NULL_MARK: Final = "\ue000NULL\ue000"
-
-
-def _mark_nulls(text: str) -> str:
-    """Replace what is NULL outside of quotes."""
-    parts = text.split('"')
-    for index in range(0, len(parts), 2):
-        parts[index] = parts[index].replace(NULL, _NULL_MARK)
-    return '"'.join(parts)
+    """Read lines of CSV in which NULL is unquoted; raises ValueError for what is none."""
+    row: list[str | None] = []
+    position = 0
+    while position < len(text):
+        match = _FIELD.match(text, position)
+        if match is None:
+            message = f"no field of CSV at position {position}"
+            raise ValueError(message)
+        quoted, plain, end = match.groups()
+        if quoted is not None:
+            row.append(quoted.replace('""', '"'))
+        else:
+            row.append(None if plain == NULL else plain)
+        position = match.end()
+        if end != ",":
+            yield row
+            row = []
 
 
 def _cell(value: Any) -> str:  # noqa: ANN401

@@ -25,7 +25,8 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _BODIES = frozenset(["trigger", "procedure", "function", "event"])
-_BLOCKS = frozenset(["if", "loop", "while", "repeat", "case"])
+_BLOCKS = frozenset(["if", "loop", "while", "repeat"])
+_BEFORE_STATEMENTS = frozenset(["begin", "then", "else", "do", "loop", "repeat", "row"])
 _CONTROL = frozenset(
     ["begin", "start", "commit", "rollback", "savepoint", "release", "lock", "unlock", "xa"]
 )
@@ -76,6 +77,8 @@ class _Scanner:
     start: int | None = None
     words: list[str] = field(default_factory=list)
     depth: int = 0
+    fresh: bool = False
+    """Whether a statement of a body may begin here."""
 
     def run(self) -> None:
         while self.position < len(self.text):
@@ -96,29 +99,32 @@ class _Scanner:
             raise SqlUnreadable(self._line(begin), "a quote is never closed")
         elif kind == "end" and self.depth == 0:
             self._cut(begin)
-        elif kind not in ("space", "comment", "end"):
+        elif kind == "end":
+            self.fresh = True
+        elif kind not in ("space", "comment"):
             if self.start is None:
                 self.start = begin
+            text = self.text[begin : self.position].lower()
             if kind == "word":
-                self._take_word(self.text[begin : self.position].lower())
+                self._take_word(text)
+            self.fresh = text == ":" or (kind == "word" and text in _BEFORE_STATEMENTS)
 
     def _take_word(self, word: str) -> None:
         previous = self.words[-1] if self.words else ""
         if self._has_body:
             if word == "end":
                 self.depth = max(0, self.depth - 1)
-            elif word == "begin" or (word in _BLOCKS and self.depth and previous != "end"):
-                self.depth += self._opens(word)
+            elif previous != "end" and self._opens(word):
+                self.depth += 1
         self.words.append(word)
 
     @property
     def _has_body(self) -> bool:
         return bool(self.words) and self.words[0] == "create" and bool(_BODIES & set(self.words))
 
-    def _opens(self, word: str) -> int:
-        """Whether a block begins; `if(` and `repeat(` are functions."""
-        follower = self.text[self.position :].lstrip()[:1]
-        return 0 if word == "repeat" and follower == "(" else 1
+    def _opens(self, word: str) -> bool:
+        """Whether a block begins; IF and REPEAT are functions too, and each CASE has an end."""
+        return word in ("begin", "case") or (word in _BLOCKS and self.fresh)
 
     def _cut(self, end: int) -> None:
         if self.start is not None:

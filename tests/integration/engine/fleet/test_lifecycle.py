@@ -1,17 +1,20 @@
 """Suspend, resume, delete, restore, purge, export and clone, with deaths in between."""
 
 import asyncio
+import zipfile
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+from mariadb_server import MariadbServer
 from sqlalchemy import Column, MetaData, Table, Text, Uuid, func, insert, select
+from tests.integration.engine.fleet.migrating import mysql_tenants
 
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.drivers.errors import DatabaseMissing
 from bulkhead.engine.errors import BulkheadError
-from bulkhead.engine.fleet.archive import ArchiveBroken, verify_archive
+from bulkhead.engine.fleet.archive import ArchiveBroken, parse_rows, verify_archive
 from bulkhead.engine.fleet.fleet import Fleet
 from bulkhead.engine.fleet.lifecycle import CloneRefused, Lifecycle, TenantGone
 from bulkhead.engine.fleet.model import TenantId, TenantState
@@ -217,3 +220,39 @@ async def test_a_clone_has_the_rows_of_its_source_and_its_own_identity(
         await lifecycle.suspend(target, "again")
         with pytest.raises(CloneRefused, match="version"):
             await lifecycle.clone(source, target)
+
+
+async def test_tenants_on_mariadb_are_suspended_cloned_exported_and_purged(
+    servers: TestServers, registry: OpenDatabase, mariadb: MariadbServer, tmp_path: Path
+) -> None:
+    insert_note = "insert into notes (id, body, amount) values (%s, %s, %s)"
+    async with servers.fleet(registry, tenants=0) as made, mysql_tenants(made, mariadb) as maria:
+        source, target = await maria.add(version=1), await maria.add(version=1)
+        lifecycle = Lifecycle(made.fleet, tmp_path / "archives")
+        for number, body in enumerate(HOSTILE):
+            await made.fleet.execute(source, insert_note, [str(number), body, number])
+        await made.fleet.execute(target, insert_note, ["x", "replaced", 1])
+        await lifecycle.suspend(target, "cloning")
+        with pytest.raises(TenantSuspended):
+            await made.fleet.query(target, "select 1")
+        with crash_at("fleet.copying:before_commit"):
+            await lifecycle.clone(source, target)
+        assert await lifecycle.clone(source, target) == len(HOSTILE)
+        await lifecycle.resume(target)
+        rows = await made.fleet.query(target, "select body from notes order by id")
+        assert [row["body"] for row in rows] == HOSTILE
+        path = tmp_path / "one.zip"
+        manifest = await lifecycle.export(source, path)
+        assert verify_archive(path) == manifest
+        with zipfile.ZipFile(path) as archive:
+            text = archive.read(manifest.tables[0].file).decode()
+        header, *lines = parse_rows(text)
+        assert header == ["id", "body", "amount"]
+        assert [line[1] for line in lines] == HOSTILE
+        await lifecycle.delete(source, grace_s=0)
+        assert await lifecycle.purge_due() == 1
+        assert await state(made, source) is None
+        with pytest.raises(DatabaseMissing):
+            async with maria.administer(source):
+                pass
+        assert await lifecycle.purge_due() == 0

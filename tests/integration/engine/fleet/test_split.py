@@ -57,18 +57,18 @@ async def test_a_tenant_gets_its_own_rows_and_nobody_elses(
         await made.fleet.execute(shop, "insert into units values (9, 'replaced')")
         async with made.administer(shared) as raw:
             await raw.execute(SHARED)
-            connection = PostgresConnection(raw)
-            key = UUID(int=1)
+            connection, key = PostgresConnection(raw), UUID(int=1)
             databases = made.fleet.databases
             async with registry.transaction(SERVICE) as tx:
                 row = await get_tenant(tx, shop)
             with pytest.raises(SplitRefused, match="suspend"):
                 await split_tenant(databases, connection, key, row, OWNERSHIP)
             async with registry.transaction(SERVICE) as tx:
-                expected = [TenantState.ACTIVE]
-                row = await set_state(tx, shop, TenantState.SUSPENDED, expected=expected)
+                row = await set_state(
+                    tx, shop, TenantState.SUSPENDED, expected=[TenantState.ACTIVE]
+                )
+            strange = {**OWNERSHIP, "elsewhere": Whole()}
             with pytest.raises(SplitRefused, match="elsewhere"):
-                strange = {**OWNERSHIP, "elsewhere": Whole()}
                 await split_tenant(databases, connection, key, row, strange)
             with pytest.raises(Invalid, match="orders"):
                 await split_tenant(databases, connection, key, row, {"items": OWNERSHIP["items"]})
