@@ -34,7 +34,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "key": ("key", "List, rotate and revoke the keys of databases and of tokens."),
     "secret": ("secret", "List, rotate and export the keys under which secrets are sealed."),
     "provision": ("provision", "Give stores their databases, and watch how they are made."),
-    "tenant": ("tenant", "Suspend, resume, export and delete the databases of stores."),
+    "tenant": ("tenant", "Suspend, resume, move, export and delete the databases of stores."),
+    "server": ("server", "Look after the servers on which the databases of stores are made."),
     "usage": ("usage", "Show what stores use of their plans, and check the books."),
     "version": ("version", "Print the version."),
 }

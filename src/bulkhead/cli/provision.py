@@ -85,7 +85,7 @@ def create(
     from bulkhead.engine.fleet.model import ServerKind
     from bulkhead.engine.ids import new_id
 
-    config = _config(options)
+    config = config_of(options)
     if not config.is_empty:
         config.to_config(ServerKind(options["kind"]))  # Before there is a store.
 
@@ -115,7 +115,7 @@ def start(
     **options: Any,  # noqa: ANN401 - what click parsed
 ) -> int:
     """Give STORE, an id or a slug, its database."""
-    config = _config(options)
+    config = config_of(options)
 
     async def work(system: System) -> ProvisioningJob:
         found = await find_store(system, store)
@@ -189,7 +189,7 @@ def test(output: Output, /, **options: Any) -> None:  # noqa: ANN401 - what clic
     from bulkhead.apps.store_platform.routes import Provisioner
     from bulkhead.engine.fleet.model import ServerKind
 
-    config = _config(options)
+    config = config_of(options)
 
     async def work(system: System) -> dict[str, Any]:
         kind = ServerKind(options["kind"])
@@ -230,6 +230,31 @@ async def find_store(system: System, text: str) -> UUID:
     if found is None:
         raise NotFound(what=f"Store '{text}'")
     return found
+
+
+def config_of(options: Mapping[str, Any]) -> DatabaseBody:
+    """The connection that the options of a command mean; asks for the password."""
+    from bulkhead.apps.store_platform.fleet import DatabaseBody
+
+    named = options["host"] or options["project_url"]
+    password = None
+    if options["password_file"] is not None:
+        password = options["password_file"].read_text(encoding="utf-8").rstrip("\r\n")
+    elif named:
+        password = click.prompt("Password", hide_input=True, err=True)
+    ca_file = options["ca_file"]
+    return DatabaseBody.model_validate(
+        {
+            "host": options["host"],
+            "port": options["port"],
+            "database": options["database"],
+            "username": options["username"],
+            "password": password,
+            "tls": options["tls"],
+            "ca_pem": ca_file.read_text(encoding="utf-8") if ca_file is not None else None,
+            "project_url": options["project_url"],
+        }
+    )
 
 
 async def _owner(system: System, email: str) -> UUID:
@@ -294,30 +319,6 @@ def render_progress(job: ProvisioningJob) -> str:
 
 def _tables(job: ProvisioningJob) -> str:
     return f"  {job.tables_created}/{job.total_tables} tables" if job.total_tables else ""
-
-
-def _config(options: Mapping[str, Any]) -> DatabaseBody:
-    from bulkhead.apps.store_platform.fleet import DatabaseBody
-
-    named = options["host"] or options["project_url"]
-    password = None
-    if options["password_file"] is not None:
-        password = options["password_file"].read_text(encoding="utf-8").rstrip("\r\n")
-    elif named:
-        password = click.prompt("Password", hide_input=True, err=True)
-    ca_file = options["ca_file"]
-    return DatabaseBody.model_validate(
-        {
-            "host": options["host"],
-            "port": options["port"],
-            "database": options["database"],
-            "username": options["username"],
-            "password": password,
-            "tls": options["tls"],
-            "ca_pem": ca_file.read_text(encoding="utf-8") if ca_file is not None else None,
-            "project_url": options["project_url"],
-        }
-    )
 
 
 def _report(output: Output, job: ProvisioningJob, *, wait: bool) -> int:

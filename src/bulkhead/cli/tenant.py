@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bulkhead.apps.store_platform.fleet import Platform
     from bulkhead.engine.fleet.model import TenantRow
+    from bulkhead.engine.fleet.move_store import Move
     from bulkhead.engine.system import System
 
 COLUMNS = ("id", "kind", "server", "database", "state", "version", "generation", "reason")
@@ -149,6 +150,60 @@ def export(output: Output, *, store: str, file: Path) -> None:
         return (await platform.lifecycle.export(key, file)).to_json()  # type: ignore[arg-type]
 
     output.data(_on_store(output, store, work), text=f"Wrote {file}.")
+
+
+@tenant.command("move")
+@click.argument("store")
+@click.option("--server", help="Where to.  [the emptiest one that fits]")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Of the server.")
+@click.pass_obj
+def move(output: Output, *, store: str, server: str | None, labels: tuple[str, ...]) -> None:
+    """Move a store to another PostgreSQL server while it is served.
+
+    It can be taken back with `revert` until `confirm` drops the old database.
+    """
+    wanted = dict(label.split("=", 1) for label in labels if "=" in label)
+
+    async def work(platform: Platform, key: UUID) -> Move:
+        begun = await platform.mover.start(key, server=server, labels=wanted)  # type: ignore[arg-type]
+        output.step(f"Moving from {begun.source} to {begun.target}")
+        return await platform.mover.run(begun.tenant)
+
+    found = _on_store(output, store, work)
+    output.data(
+        {"step": found.step, "target": found.target, "fence_ms": found.fence_ms},
+        text=f"Moved to {found.target}; nobody could write for {found.fence_ms or 0:.0f} ms."
+        f" Confirm it: bulkhead tenant confirm {store}",
+    )
+
+
+@tenant.command("confirm")
+@click.argument("store")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def confirm(output: Output, *, store: str, yes: bool) -> None:
+    """Drop the old database of a store that was moved."""
+    if not yes:
+        click.confirm("Drop the old database of this store?", abort=True, err=True)
+
+    async def work(platform: Platform, key: UUID) -> None:
+        await platform.mover.confirm(key)  # type: ignore[arg-type]
+
+    _on_store(output, store, work)
+    output.data({"step": "confirmed"}, text="The old database is dropped.")
+
+
+@tenant.command("revert")
+@click.argument("store")
+@click.pass_obj
+def revert(output: Output, *, store: str) -> None:
+    """Take a move back; nothing that was written meanwhile is lost."""
+
+    async def work(platform: Platform, key: UUID) -> None:
+        await platform.mover.revert(key)  # type: ignore[arg-type]
+
+    _on_store(output, store, work)
+    output.data({"step": "reverted"}, text="The store is where it was.")
 
 
 def _on_store(output: Output, store: str, work: Callable[[Platform, UUID], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what `work` gives

@@ -27,6 +27,7 @@ from bulkhead.engine.fleet.guarded import guarded_by
 from bulkhead.engine.fleet.lifecycle import Lifecycle
 from bulkhead.engine.fleet.migrate import FleetMigrator
 from bulkhead.engine.fleet.model import ConnectionConfig, ServerKind
+from bulkhead.engine.fleet.move import Mover
 from bulkhead.engine.fleet.mysql import manage_mysql, outside_mysql
 from bulkhead.engine.fleet.outside import OutsidePostgres
 from bulkhead.engine.fleet.registry import ServerEntry, add_server
@@ -176,6 +177,11 @@ class Platform:
         archives = settings.home / "archives"
         lifecycle = Lifecycle(fleet, archives, forget=provisioning.shop.forget)
         return cls(master, databases, fleet, provisioning, Gate(master), lifecycle)
+
+    @property
+    def mover(self) -> Mover:
+        """Moves stores between the platform's servers."""
+        return Mover(self.fleet)
 
     @property
     def migrator(self) -> FleetMigrator:

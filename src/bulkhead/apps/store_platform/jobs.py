@@ -90,6 +90,12 @@ async def purge_deleted(system: System) -> int:
     return purged
 
 
+async def tend_moves(system: System) -> int:
+    """Go on with moves whose process died, and end those whose time is over."""
+    late: int = await system.outside.platform(system).mover.tend()
+    return late
+
+
 async def make_partitions(system: System) -> int:
     """Have partitions for the calls of the coming months."""
     async with system.database("master").transaction(SERVICE) as tx:
@@ -134,6 +140,7 @@ JOBS = (
     Job("sweep_holds", 30.0, sweep_holds),
     Job("roll_up_stores", 60.0, roll_up_stores),
     Job("purge_deleted", 60.0, purge_deleted),
+    Job("tend_moves", 30.0, tend_moves),
     Job("make_partitions", 3600.0, make_partitions),
     Job("tidy_identities", 600.0, tidy_identities),
 )

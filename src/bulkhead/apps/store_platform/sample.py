@@ -13,7 +13,7 @@ from bulkhead.apps.store_platform.fleet import FLEET, Platform
 from bulkhead.apps.store_platform.master.billing.model import PlanName, SubscribeBody
 from bulkhead.apps.store_platform.master.billing.service import subscribe
 from bulkhead.apps.store_platform.master.stores.model import StoreBody
-from bulkhead.apps.store_platform.master.stores.service import create_store, find_store_by_slug
+from bulkhead.apps.store_platform.master.stores.service import create_store
 from bulkhead.apps.store_platform.store.catalogue_tables import CATEGORIES, PRICES
 from bulkhead.apps.store_platform.store.records.service import (
     add_record,
@@ -39,6 +39,8 @@ PASSWORD: Final = "harbour lights"  # noqa: S105 - of people who exist in sample
 OWNER: Final = "owner@example.com"
 STAFF: Final = "platform@example.com"
 STOCK: Final = 40
+ORDERS_EACH: Final = 2
+UNFINISHED: Final = frozenset({"none", "provisioning", "failed", "active"})
 STORES: Final[tuple[tuple[str, str, PlanName, tuple[str, ...]], ...]] = (
     (
         "Nordlicht Lamps",
@@ -59,6 +61,8 @@ async def load_sample(system: System) -> Sequence[str]:
     owner = await _ensure_people(system.application.people(system))
     for number, (name, category, plan, products) in enumerate(STORES):
         store = derive_id("store_platform.sample", name)
+        if await _is_settled(platform, store):
+            continue
         slug = await _ensure_store(platform, store, owner, name, plan)
         if await _ensure_database(platform, store, slug):
             await _fill(Stores(platform.master, platform.fleet), store, number, category, products)
@@ -84,12 +88,22 @@ async def _ensure_people(people: Identity) -> UUID:
     return UUID(str(known[OWNER]))
 
 
+async def _is_settled(platform: Platform, store: UUID) -> bool:
+    """Whether a store is filled, or somebody has done something else with it."""
+    async with platform.master.transaction(SERVICE, read_only=True) as tx:
+        row = await tx.fetchrow(QUERIES.find_store, store)
+    if row is None:
+        return False
+    unfinished = row["database_status"] in UNFINISHED and row["order_count"] < ORDERS_EACH
+    return row["deleted_at"] is not None or not unfinished
+
+
 async def _ensure_store(
     platform: Platform, store: UUID, owner: UUID, name: str, plan: PlanName
 ) -> str:
     slug = "-".join(name.lower().replace("&", "and").split())
     async with platform.master.transaction(SERVICE) as tx:
-        if await find_store_by_slug(tx, slug) is None:
+        if await tx.fetchrow(QUERIES.find_store, store) is None:
             body = StoreBody(name=name, slug=slug, currency="EUR")
             await create_store(tx, store, owner, body, clock.now())
             chosen = SubscribeBody(plan=plan, payment_source="tok_visa")
@@ -121,7 +135,7 @@ async def _fill(
             price = Decimal(9 + 4 * position + 7 * number)
             sku = f"S{number + 1}-{position + 1}"
             await _add_product(stores, store, product, shelf, (sku, name, price))
-    for index in range(2):
+    for index in range(ORDERS_EACH):
         lines = [LineBody(product_id=made[index], quantity=index + 1)]
         body = OrderBody(email="ada@example.com", name="Ada", lines=lines)
         order = derive_id("store_platform.sample.order", store, index)
