@@ -86,6 +86,18 @@ async def find_mark(connection: TenantConnection, *, lock: bool = False) -> Mark
     return Mark(TenantId(row["tenant_id"]), JobId(row["job_id"]), row["fence"])
 
 
+async def drop_unused(connection: TenantConnection) -> None:
+    """Drop a table of marks that was made and never written to, as a crash on MySQL leaves it.
+
+    Nobody else is at it: whoever may change a schema there has the lock.
+    """
+    marks = _MARKS[connection.dialect]
+    if await connection.fetch_value(_FIND[connection.dialect]) and not await connection.fetch(
+        sa.select(marks.c.part).limit(1)
+    ):
+        await connection.execute(DROP[connection.dialect])
+
+
 async def take_mark(connection: TenantConnection, job: ProvisioningJob, database: str) -> None:
     """Mark the database for the job, within a transaction that has the table already.
 

@@ -28,6 +28,7 @@ from bulkhead.engine.provisioning.mark import (
     MAKE,
     QUERIES,
     SCOPE,
+    drop_unused,
     find_mark,
     list_parts,
     note_parts,
@@ -140,6 +141,8 @@ class Building:
         Nothing happens in a database that this job has not marked.
         """
         mark = await find_mark(connection)
+        if mark is None and connection.dialect is Dialect.MYSQL:
+            await drop_unused(connection)
         if mark is None or mark.job != self.job.id or mark.fence > self.job.fence:
             return
         existing = await introspect(connection.raw, timeout_s=connection.timeout_s)
