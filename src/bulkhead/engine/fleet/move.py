@@ -12,6 +12,7 @@ of it on either server has its name, and none of it outlives the move: `tend` se
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ from bulkhead.engine.fleet.replication import kept_bytes, list_moved, verify_abl
 from bulkhead.engine.ids import new_id
 
 DEADLINE_S: Final = 86_400.0
+BUSY_POLL_S: Final = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -99,18 +101,15 @@ class Mover:
     async def run(self, tenant: TenantId) -> Move:
         """Bring the tenant's move to `verified`, from wherever it is.
 
-        Raises MoveUnknown, MoveBusy; ReplicationStuck when the last changes did not arrive in time,
-        after which it is served where it was and this can be repeated; and RowsDiffer, after which
-        the move has been taken back.
+        Waits while another process works on it. Raises MoveUnknown; ReplicationStuck when the last
+        changes did not arrive in time, after which it is served where it was and this can be
+        repeated; and RowsDiffer, after which the move has been taken back.
         """
-        move = await self.get(tenant)
-        async with leased(self._registry, move):
-            move = await self.get(tenant)
-            while move.step not in (MoveStep.VERIFIED, MoveStep.REVERTED):
-                await self._steps.go_on(move)
-                async with self._registry.transaction(SERVICE, read_only=True) as tx:
-                    move = await get_move(tx, move.id)
-        return move
+        while True:
+            try:
+                return await self._run(tenant)
+            except MoveBusy:
+                await asyncio.sleep(BUSY_POLL_S)
 
     async def get(self, tenant: TenantId) -> Move:
         """The tenant's open move; raises MoveUnknown."""
@@ -171,7 +170,7 @@ class Mover:
                     await self._alarm(move)
                     await self._end(move)
                 elif move.step is not MoveStep.VERIFIED:
-                    await self.run(move.tenant)
+                    await self._run(move.tenant)
             except MoveBusy:
                 continue
             except BulkheadError as error:
@@ -185,6 +184,16 @@ class Mover:
     @property
     def _registry(self) -> OpenDatabase:
         return self.fleet.databases.registry
+
+    async def _run(self, tenant: TenantId) -> Move:
+        move = await self.get(tenant)
+        async with leased(self._registry, move):
+            move = await self.get(tenant)
+            while move.step not in (MoveStep.VERIFIED, MoveStep.REVERTED):
+                await self._steps.go_on(move)
+                async with self._registry.transaction(SERVICE, read_only=True) as tx:
+                    move = await get_move(tx, move.id)
+        return move
 
     async def _is_late(self, move: Move) -> bool:
         if move.deadline_at < now():
@@ -202,7 +211,7 @@ class Mover:
             async with leased(self._registry, move):
                 await self._steps.stop_following_back(move, await self._steps.ends(move))
         elif move.step is MoveStep.FLIPPED:
-            await self.run(move.tenant)
+            await self._run(move.tenant)
         else:
             await self.revert(move.tenant)
 

@@ -259,6 +259,18 @@ async def test_a_confirmation_that_died_is_repeated(
         assert await count(made, tenant) == 500
 
 
+async def test_two_processes_that_work_on_one_move_do_it_once(
+    servers: TestServers, registry: OpenDatabase
+) -> None:
+    async with moving(servers, registry) as (made, tenant):
+        await Mover(made.fleet).start(tenant)
+        async with asyncio.TaskGroup() as group:
+            runs = [group.create_task(Mover(made.fleet).run(tenant)) for _ in range(2)]
+        assert {task.result().step for task in runs} == {MoveStep.VERIFIED}
+        await Mover(made.fleet).confirm(tenant)
+        assert await count(made, tenant) == 500
+
+
 async def test_moves_that_are_late_leave_no_slot_behind(
     servers: TestServers, registry: OpenDatabase
 ) -> None:
