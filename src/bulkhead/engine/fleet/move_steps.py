@@ -69,6 +69,9 @@ POINTS: Final = {
 }
 
 
+BACK_TIMEOUT_S: Final = 300.0
+"""How long the old database may take to have followed, before anybody is fenced for it."""
+
 log = logging.getLogger(__name__)
 
 
@@ -281,20 +284,29 @@ class Steps:
         await unsubscribe(ends.target, move.forward)
         await unpublish(ends.source, move.forward)
         await subscribe(ends.source, ends.target, move.backward, copying=False)
-        async with AsyncExitStack() as stack:
-            here = await stack.enter_async_context(ends.source.administer())
-            there = await stack.enter_async_context(ends.target.administer())
+        lag_bytes_max = self.limits.lag_bytes_max
+        await wait_copied(
+            ends.source,
+            ends.target,
+            move.backward,
+            lag_bytes_max=lag_bytes_max,
+            timeout_s=BACK_TIMEOUT_S,
+        )
+        async with ends.source.holding() as source, ends.target.holding() as target:
             await self._set_state(move, TenantState.MOVING)
             try:
-                await self._drain(move, ends.target)
+                await self._drain(move, target)
                 await wait_arrived(
-                    there, move.database, move.backward, timeout_s=self.limits.arrive_s
+                    target.held, move.database, move.backward, timeout_s=self.limits.arrive_s
                 )
-                await copy_sequences(PostgresConnection(there), PostgresConnection(here))
+                await copy_sequences(
+                    PostgresConnection(target.held), PostgresConnection(source.held)
+                )
             except BulkheadError:
                 await self._set_state(move, move.resume_state)
                 await self._let_in(move, ends.target)
                 raise
+            await self._let_in(move, source)
             await self._flip(move, move.source, move.step, MoveStep.REVERTING)
 
     async def stop_following_back(self, move: Move, ends: Ends) -> None:

@@ -126,8 +126,16 @@ async def subscribe(target: Managed, source: Managed, name: str, *, copying: boo
         )
 
 
-async def wait_copied(target: Managed, source: Managed, name: str, *, lag_bytes_max: int) -> None:
+async def wait_copied(
+    target: Managed,
+    source: Managed,
+    name: str,
+    *,
+    lag_bytes_max: int,
+    timeout_s: float = float("inf"),
+) -> None:
     """Return once every table is copied and little is left to follow; raises ReplicationStuck."""
+    deadline_s = monotonic_s() + timeout_s
     async with target.administer() as there, source.administer() as here:
         while True:
             row = await there.fetchrow(QUERIES.find_subscription, name)
@@ -136,6 +144,8 @@ async def wait_copied(target: Managed, source: Managed, name: str, *, lag_bytes_
             slot = await here.fetchrow(QUERIES.find_slot, name)
             if not row["copying"] and slot is not None and slot["lag_bytes"] <= lag_bytes_max:
                 return
+            if monotonic_s() > deadline_s:
+                raise ReplicationStuck(database=target.spec.name, reason="too much is left")
             await asyncio.sleep(COPY_POLL_S)
 
 
