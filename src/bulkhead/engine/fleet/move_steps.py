@@ -25,7 +25,6 @@ from bulkhead.engine.fleet.owner import Managed
 from bulkhead.engine.fleet.registry import QUERIES as REGISTRY
 from bulkhead.engine.fleet.registry import get_tenant, set_place, set_state
 from bulkhead.engine.fleet.replication import (
-    confirm_at_once,
     copy_schema,
     follow,
     list_moved,
@@ -162,7 +161,6 @@ class Steps:
         await failpoints.reach(POINTS["caught_up"])
         await publish(ends.target, move.backward, await list_moved(ends.target))
         await make_slot(ends.target, move.backward)
-        await confirm_at_once(ends.target, move.forward)
         await failpoints.reach(POINTS["slot_made"])
 
     async def _fence(self, move: Move) -> None:
@@ -210,7 +208,9 @@ class Steps:
         await self._drain(move, held.source)
         await failpoints.reach(POINTS["fenced"])
         async with held.source.administer() as admin:
-            await wait_arrived(admin, move.database, move.forward, timeout_s=self.limits.arrive_s)
+            await wait_arrived(
+                admin, held.target.held, move.database, move.forward, timeout_s=self.limits.arrive_s
+            )
         await failpoints.reach(POINTS["arrived"])
         await stop_following(held.target, move.forward)
         await copy_sequences(seen.source, seen.target)
@@ -249,7 +249,7 @@ class Steps:
             try:
                 await self._drain(move, ends.target)
                 await wait_arrived(
-                    there, move.database, move.backward, timeout_s=self.limits.arrive_s
+                    there, here, move.database, move.backward, timeout_s=self.limits.arrive_s
                 )
                 origin, copy = PostgresConnection(here), PostgresConnection(there)
                 for connection in (origin, copy):
@@ -297,7 +297,11 @@ class Steps:
             try:
                 await self._drain(move, target)
                 await wait_arrived(
-                    target.held, move.database, move.backward, timeout_s=self.limits.arrive_s
+                    target.held,
+                    source.held,
+                    move.database,
+                    move.backward,
+                    timeout_s=self.limits.arrive_s,
                 )
                 await copy_sequences(
                     PostgresConnection(target.held), PostgresConnection(source.held)

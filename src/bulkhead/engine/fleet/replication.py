@@ -117,12 +117,10 @@ async def subscribe(target: Managed, source: Managed, name: str, *, copying: boo
             )
             await admin.execute(f"truncate {tables}")
         word = "true" if copying else "false"
-        commit = "off" if copying else "on"
         await admin.execute(
             f"create subscription {identifier(name)} connection {literal(url)}"
             f" publication {identifier(name)} with (slot_name = {literal(name)},"
-            f" create_slot = {word}, copy_data = {word}, origin = none, disable_on_error = true,"
-            f" synchronous_commit = {commit})"
+            f" create_slot = {word}, copy_data = {word}, origin = none, disable_on_error = true)"
         )
 
 
@@ -149,16 +147,26 @@ async def wait_copied(
             await asyncio.sleep(COPY_POLL_S)
 
 
-async def wait_arrived(admin: Any, database: str, slot: str, *, timeout_s: float) -> None:  # noqa: ANN401
-    """Return once all that was written on `admin`'s server until now has arrived.
+async def wait_arrived(
+    admin: Any,  # noqa: ANN401 - asyncpg.Connection
+    follower: Any,  # noqa: ANN401
+    database: str,
+    slot: str,
+    *,
+    timeout_s: float,
+) -> None:
+    """Return once all that was written on `admin`'s server until now is on `follower`'s disk.
 
     Nobody writes any more. Raises ReplicationStuck.
     """
     deadline_s = monotonic_s() + timeout_s
-    row = await admin.fetchrow(QUERIES.find_place)
-    while not await admin.fetchval(QUERIES.has_confirmed, slot, row["place"]):
+    place = (await admin.fetchrow(QUERIES.find_place))["place"]
+    while not await admin.fetchval(QUERIES.has_confirmed, slot, place):
         if monotonic_s() > deadline_s:
             raise ReplicationStuck(database=database, reason=f"not within {timeout_s:g} s")
+        # A commit brings what was applied to the disk; news from here has that told.
+        await follower.execute(QUERIES.bring_to_disk)
+        await admin.fetchrow(QUERIES.find_place)
         await asyncio.sleep(POLL_S)
 
 
@@ -174,12 +182,6 @@ async def follow(managed: Managed, name: str) -> None:
         row = await admin.fetchrow(QUERIES.find_subscription, name)
         if row is not None and not row["enabled"]:
             await admin.execute(f"alter subscription {identifier(name)} enable")
-
-
-async def confirm_at_once(managed: Managed, name: str) -> None:
-    """Let what arrives be on disk, and be confirmed, at once: a fence does not wait for it."""
-    async with managed.administer() as admin:
-        await admin.execute(f"alter subscription {identifier(name)} set (synchronous_commit = on)")
 
 
 async def kept_bytes(managed: Managed, slot: str) -> int:

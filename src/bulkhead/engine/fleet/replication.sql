@@ -69,6 +69,10 @@ where slot_name = $1
 select pg_catalog.pg_logical_emit_message(false, 'bulkhead', '')::text,
   pg_catalog.pg_current_wal_insert_lsn()::text as place
 
+-- name: bring_to_disk
+-- A commit that waits for the disk, and with it for all that was committed before.
+select pg_catalog.pg_logical_emit_message(true, 'bulkhead', '')
+
 -- name: make_slot
 -- A slot for whoever will read from here.
 select pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')
