@@ -28,7 +28,7 @@ check: $(VENV)/.dev ## Format, lint, types, import contracts, shape, spelling, u
 	$(BIN)/python tools/check_shape.py src/bulkhead
 	$(BIN)/python tools/render_errors.py --check
 	$(BIN)/codespell
-	$(BIN)/pytest -q tests/unit tests/architecture
+	$(BIN)/pytest -q -n 2 --dist loadfile tests/unit tests/architecture
 
 test: $(VENV)/.dev ## The whole test suite, with real databases
 	@tools/install_servers.sh

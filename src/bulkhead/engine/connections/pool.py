@@ -161,6 +161,13 @@ class Pool:
         """Let the first one that waits try again; False when nobody waits."""
         return self._hand_over(None)
 
+    async def settle(self) -> None:
+        """End what still waits for a beginning to travel with, and wait until it has ended."""
+        for lease in [lease for lease in self._idle if lease.unfinished]:
+            self._finish_now(lease)
+        if self._finishing:
+            await asyncio.wait(self._finishing)
+
     async def close(self, *, drain_s: float = 5.0) -> None:
         """Refuse new leases, wait for those in use, close everything."""
         self._closed = True
@@ -205,10 +212,13 @@ class Pool:
         unfinished = [lease for lease in self._idle if lease.unfinished]
         for lease in unfinished:
             if lease.idle_since_s <= limit_s:
-                self._idle.remove(lease)
-                self._finishing.add(asyncio.create_task(self._finish(lease)))
+                self._finish_now(lease)
             elif self._timer is None:
                 self._finish_later()
+
+    def _finish_now(self, lease: Lease) -> None:
+        self._idle.remove(lease)
+        self._finishing.add(asyncio.create_task(self._finish(lease)))
 
     async def _finish(self, lease: Lease) -> None:
         usable = False

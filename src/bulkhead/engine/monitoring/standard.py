@@ -59,6 +59,8 @@ async def find_left_open(router: Router) -> list[Violation]:
     """What an application at rest still holds: connections, transactions, advisory locks."""
     found: list[Violation] = []
     for database in router:
+        for pool in database.pools.values():
+            await pool.settle()
         in_use = sum(pool.stats.in_use for pool in database.pools.values())
         if in_use:
             found.append(Violation(database.name, f"{in_use} connections are in use"))

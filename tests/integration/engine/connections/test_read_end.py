@@ -58,6 +58,15 @@ async def test_a_read_that_nothing_follows_is_ended_soon(notes: OpenDatabase) ->
     assert await read(notes, ADA, "select 'still there'") == "still there"
 
 
+async def test_a_pool_that_settles_has_ended_every_read(notes: OpenDatabase) -> None:
+    async with administer(notes) as connection:
+        await read(notes, ADA, "select 1")
+        await notes.clients.settle()
+        assert await connection.fetchval(OPEN_TRANSACTIONS) == 0
+    await notes.clients.settle()
+    assert await read(notes, ADA, "select 'still there'") == "still there"
+
+
 async def test_reads_in_a_row_have_transactions_of_their_own(notes: OpenDatabase) -> None:
     began = {await read(notes, ADA, "select now()::text") for _ in range(5)}
     assert len(began) == 5
