@@ -32,7 +32,7 @@ check: $(VENV)/.dev ## Format, lint, types, import contracts, shape, spelling, u
 
 test: $(VENV)/.dev ## The whole test suite, with real databases
 	@tools/install_servers.sh
-	$(BIN)/pytest -q -n 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(VENV)/.bench ## Every benchmark, each against its baseline
 	@set -e; for bench in $$(grep -l __main__ benches/*.py); do echo "== $$bench"; PYTHONPATH=tools $(BIN)/python $$bench $(ARGS); done
