@@ -237,14 +237,6 @@ class RelatedOrderImpossible(RestError):
     detail = "'{origin}' and '{target}' do not form a many-to-one or one-to-one relationship"
 
 
-class EmbedFilterUnacceptable(RestError):
-    """Bad operator on the '{target}' embedded resource."""
-
-    code = "pgrst120"
-    status = 400
-    detail = "Only is null or not is null filters are allowed on embedded resources"
-
-
 class RaisedJsonInvalid(RestError):
     """Could not parse JSON in the "RAISE SQLSTATE 'PGRST'" error."""
 

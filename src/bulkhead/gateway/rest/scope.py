@@ -17,7 +17,7 @@ from functools import lru_cache
 from bulkhead.engine.connections.sql import identifier, literal
 from bulkhead.gateway.rest.config import RestConfig
 from bulkhead.gateway.rest.request import ApiRequest
-from bulkhead.gateway.rest.schema import Function, Name, Schema
+from bulkhead.gateway.rest.schema import Function, Schema
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -74,12 +74,6 @@ def render_scope(
 def render_name(qualified: str) -> str:
     """Quote the name of a function as it stands in a setting: `schema.name` or `name`."""
     return ".".join(identifier(part) for part in qualified.split(".", 1))
-
-
-def parse_name(qualified: str) -> Name:
-    """Read the name of a function as it stands in a setting."""
-    schema, dot, name = qualified.partition(".")
-    return Name(schema, name) if dot else Name("", schema)
 
 
 @lru_cache(maxsize=1024)
