@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from bulkhead.engine.topology import Topology
 if TYPE_CHECKING:
     from bulkhead.engine.fleet.migrate import FleetMigrator
     from bulkhead.engine.monitoring.invariant import Invariant
+    from bulkhead.engine.monitoring.metrics import Figure
     from bulkhead.engine.settings import Settings
     from bulkhead.engine.system import System
 
@@ -44,8 +45,12 @@ class Mounted:
 
     routers: Sequence[object] = ()
     """FastAPI routers; the engine does not look inside."""
+    streamed: Sequence[object] = ()
+    """Addresses that take files, as the web layer knows them."""
     workers: Sequence[Callable[[], Awaitable[None]]] = ()
     """Endless coroutines, cancelled when the server stops."""
+    figures: Sequence[Callable[[], Iterable[Figure]]] = ()
+    """What is measured besides databases; asked when figures are read, and must not wait."""
     notes: Sequence[str] = ()
     """Lines that `bulkhead up` shows under the application's name."""
     people: Any = None

@@ -56,11 +56,12 @@ def arm_to_exit(text: str) -> None:
 
     Raises ConfigurationInvalid for a point that is not registered.
     """
-    name, _, after = text.partition(":")
-    if name not in _registered or not (after or "0").isdecimal():
+    # Some names have a colon themselves.
+    name, _, after = (text, "", "0") if text in _registered else text.rpartition(":")
+    if name not in _registered or not after.isdecimal():
         known = ", ".join(sorted(_registered))
         raise ConfigurationInvalid(reason=f"'{text}' is no failpoint; there are {known}")
-    arm(name, Mode.EXIT, after=int(after or 0))
+    arm(name, Mode.EXIT, after=int(after))
 
 
 def disarm(name: str | None = None) -> None:

@@ -63,6 +63,9 @@ class Sealer(Protocol):
     async def open(self, sealed: bytes, context: SealContext) -> bytes:
         """What was sealed for the place `context`; raises SealBroken."""
 
+    def forget(self, tenant: str) -> None:
+        """Know the tenant's keys no more: another process may have destroyed them."""
+
 
 class Vault(Sealer, Protocol):
     """A sealer that must be unlocked before it is used."""

@@ -45,6 +45,10 @@ class Settings:
     """An administrator's DSN of the PostgreSQL server to use; None means the embedded one."""
     database_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
     """DSNs of databases that live elsewhere, by `application.database`."""
+    server_direct_url: str | None = field(default=None, repr=False)
+    """The server's own DSN where `server_url` is that of a pooler."""
+    database_direct_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The servers' own DSNs where those of `database_urls` are those of poolers."""
     smtp: Smtp | None = None
     """None means that e-mail goes to the local inbox."""
     log_level: str = "info"
@@ -69,8 +73,12 @@ class Settings:
     else none."""
     egress_ports: tuple[str, ...] = ()
     """Ports that customers may name besides the usual ones, such as `9443` or `7000-7010`."""
+    supabase_api: str = "https://api.supabase.com"
+    """Where Supabase's Management API is."""
     master_key_file: Path | None = None
     """The key under which secrets are sealed; None: `master.key` in `keys` of `home`."""
+    master_key_command: str | None = None
+    """A command that prints that key instead."""
     failpoint: str | None = None
     """For tests: where `bulkhead up` shall end as if by kill -9: `name`, or `name:after` to let the
     point be passed so many times before."""
@@ -100,6 +108,8 @@ def load_settings(directory: Path | None = None, **overrides: object) -> Setting
         "site_url": read.optional("SITE_URL"),
         "server_url": read.optional("SERVER_URL"),
         "database_urls": read.database_urls(),
+        "server_direct_url": read.optional("SERVER_DIRECT_URL"),
+        "database_direct_urls": read.database_urls("_DIRECT"),
         "smtp": read.smtp(),
         "log_level": read.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
         "log_format": read.choice("LOG_FORMAT", "auto", ("auto", "json", "text")),
@@ -112,7 +122,9 @@ def load_settings(directory: Path | None = None, **overrides: object) -> Setting
         "lease_s": float(read.integer("LEASE_S", 30, low=1, high=3600)),
         "egress_allow": read.words("EGRESS_ALLOW"),
         "egress_ports": read.words("EGRESS_PORTS") or (),
+        "supabase_api": read.web_address("SUPABASE_API", "https://api.supabase.com"),
         "master_key_file": read.master_key_file(),
+        "master_key_command": read.master_key_command(),
         "failpoint": read.optional("FAILPOINT"),
     }
     given |= {name: value for name, value in overrides.items() if value is not None}
@@ -170,6 +182,15 @@ class _Reader:
         text = self.optional(name)
         return None if text is None else tuple(text.replace(",", " ").split())
 
+    def web_address(self, name: str, default: str) -> str:
+        text = self.text(name, default)
+        parts = urlsplit(text)
+        if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query:
+            raise ConfigurationInvalid(
+                reason=f"BULKHEAD_{name} is '{text}'; it must begin with https:// and name a host"
+            )
+        return text.rstrip("/")
+
     def master_key_file(self) -> Path | None:
         if (path := self.optional("MASTER_KEY_FILE")) is not None:
             return Path(path)
@@ -178,10 +199,19 @@ class _Reader:
         found = Path(folder) / MASTER_KEY_CREDENTIAL if folder else None
         return found if found is not None and found.is_file() else None
 
-    def database_urls(self) -> dict[str, str]:
+    def master_key_command(self) -> str | None:
+        command = self.optional("MASTER_KEY_COMMAND")
+        if command is not None and self.optional("MASTER_KEY_FILE") is not None:
+            raise ConfigurationInvalid(
+                reason="BULKHEAD_MASTER_KEY_FILE and BULKHEAD_MASTER_KEY_COMMAND exclude each other"
+            )
+        return command
+
+    def database_urls(self, kind: str = "") -> dict[str, str]:
+        pattern = rf"BULKHEAD_DATABASE_([A-Z0-9_]+)__([A-Z0-9_]+?(?<!_DIRECT)){kind}_URL"
         found = {}
         for name, value in self.values.items():
-            match = re.fullmatch(r"BULKHEAD_DATABASE_([A-Z0-9_]+)__([A-Z0-9_]+)_URL", name)
+            match = re.fullmatch(pattern, name)
             if match and value:
                 found[f"{match[1].lower()}.{match[2].lower()}"] = value
         return found

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bulkhead.engine.connections.admin import administer
+from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.router import Placement, Router
 from bulkhead.engine.drivers.embedded import EmbeddedDriver
 from bulkhead.engine.drivers.postgres import PostgresDriver
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Driver
 from bulkhead.engine.drivers.secret import Secret
-from bulkhead.engine.errors import BulkheadError
+from bulkhead.engine.errors import BulkheadError, ConfigurationInvalid
 from bulkhead.engine.ids import new_id
 from bulkhead.engine.messaging.delivery import HANDLER_TIMEOUT_S
 from bulkhead.engine.messaging.outbox import Outbox
@@ -30,7 +31,9 @@ from bulkhead.engine.messaging.relay import Relay, RelayLimits
 from bulkhead.engine.messaging.saga_runner import SagaRunner
 from bulkhead.engine.messaging.saga_worker import SagaWorker
 from bulkhead.engine.migrations.apply import apply
-from bulkhead.engine.migrations.files import MigrationSet, load_migrations
+from bulkhead.engine.migrations.files import Label, MigrationSet, label_files, load_migrations
+from bulkhead.engine.migrations.fit import verify_not_ahead, verify_not_behind
+from bulkhead.engine.migrations.registry import list_labels
 from bulkhead.engine.topology import SecurityLevel
 
 if TYPE_CHECKING:
@@ -149,25 +152,60 @@ def build_system(
 
 @asynccontextmanager
 async def open_system(
-    application: Application, settings: Settings, *, provision: bool = True
+    application: Application,
+    settings: Settings,
+    *,
+    provision: bool = True,
+    verify: bool = True,
 ) -> AsyncIterator[System]:
     """Start the servers, bring the databases up to date and open the application.
 
-    Workers are not started. With `provision=False` nothing is created or migrated.
-    Raises whatever keeps a server from starting, RoleUnsafe, and what keeps a vault locked.
+    Workers are not started. With `provision=False` nothing is created or migrated; then raises
+    HomeEmpty where there is nothing at all, and DatabaseBehind for a database that lacks a
+    migration, unless `verify` is False. Raises whatever keeps a server from starting, RoleUnsafe,
+    and what keeps a vault locked.
     """
     placements = place(application, settings)
+    if not provision:
+        verify_made(placements)
     async with started(placements):
         if provision:
             await provision_all(application, placements)
         system = build_system(application, settings, placements)
         try:
             await system.router.verify()
+            if verify and not provision:
+                await verify_databases(system)
             if system.vault is not None:
                 await system.vault.unlock()
             yield system
         finally:
             await system.close()
+
+
+def verify_made(placements: Sequence[Placement]) -> None:
+    """Pass where every server is there already; raises HomeEmpty.
+
+    Nobody who only looks, perhaps in a wrong folder, makes a server and its keys.
+    """
+    for placement in placements:
+        if isinstance(placement.driver, EmbeddedDriver):
+            placement.driver.verify_made()
+
+
+async def verify_databases(system: System) -> None:
+    """Pass where every database has had the migrations of this program; raises DatabaseBehind."""
+    application = system.application
+    for name in system.router.databases:
+        known, had = _known_labels(application, name), await _list_had(system, name)
+        verify_not_behind(application.name, name, known, had)
+
+
+async def explain_failure(system: System) -> None:
+    """Raise DatabaseAhead where a statement may have failed because a newer release was here."""
+    for name in system.router.databases:
+        known = _known_labels(system.application, name)
+        verify_not_ahead(name, known, await _list_had(system, name))
 
 
 @asynccontextmanager
@@ -188,9 +226,13 @@ def place(application: Application, settings: Settings) -> tuple[Placement, ...]
     shared: Driver | None = None
     placements = []
     for database in application.topology.deploy_order:
-        url = settings.database_urls.get(f"{application.name}.{database.name}")
+        name = f"{application.name}.{database.name}"
+        url = settings.database_urls.get(name)
+        direct = settings.database_direct_urls.get(name)
         if url is not None:
-            driver: Driver = PostgresDriver(url, _secret(settings))
+            driver: Driver = _postgres(settings, url, direct)
+        elif direct is not None:
+            raise _without_url(f"DATABASE_{name.replace('.', '__').upper()}")
         else:
             shared = shared or _shared_driver(settings)
             driver = shared
@@ -222,20 +264,51 @@ async def migrate_database(application: Application, placement: Placement) -> No
 
 def migration_sets(application: Application, database: str) -> list[MigrationSet]:
     """The migrations of one database in their order: engine, capabilities, application."""
-    sets = [load_migrations("engine", ENGINE_MIGRATIONS)]
-    sets += [
-        load_migrations(folder.namespace, folder.folder)
-        for folder in application.migrations
-        if folder.database == database
+    return [
+        load_migrations(namespace, folder, mirrored=namespace == application.name)
+        for namespace, folder in _migration_folders(application, database)
+    ]
+
+
+def _migration_folders(application: Application, database: str) -> list[tuple[str, Path]]:
+    capabilities = [
+        (each.namespace, each.folder)
+        for each in application.migrations
+        if each.database == database
     ]
     home = application.topology.database(database)
-    return [*sets, load_migrations(application.name, home.migrations, mirrored=True)]
+    return [("engine", ENGINE_MIGRATIONS), *capabilities, (application.name, home.migrations)]
+
+
+def _known_labels(application: Application, database: str) -> list[Label]:
+    folders = _migration_folders(application, database)
+    return [label for namespace, folder in folders for label in label_files(namespace, folder)]
+
+
+async def _list_had(system: System, database: str) -> tuple[Label, ...]:
+    async with system.database(database).transaction(SERVICE, read_only=True) as tx:
+        return await list_labels(tx)
 
 
 def _shared_driver(settings: Settings) -> Driver:
     if settings.server_url is not None:
-        return PostgresDriver(settings.server_url, _secret(settings))
+        return _postgres(settings, settings.server_url, settings.server_direct_url)
+    if settings.server_direct_url is not None:
+        raise _without_url("SERVER")
     return EmbeddedDriver(settings.home)
+
+
+def _postgres(settings: Settings, url: str, direct: str | None) -> Driver:
+    """The server at `url`, which is a pooler's where the server has a `direct` one of its own."""
+    pooler = None if direct is None else url
+    return PostgresDriver(direct or url, _secret(settings), pooler=pooler)
+
+
+def _without_url(name: str) -> ConfigurationInvalid:
+    return ConfigurationInvalid(
+        reason=f"BULKHEAD_{name}_DIRECT_URL goes with BULKHEAD_{name}_URL, the pooler's, which "
+        "is not given"
+    )
 
 
 def _secret(settings: Settings) -> Secret:

@@ -7,11 +7,12 @@ opens the same databases anew, as the next process would.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ from bulkhead.engine.ids import new_id
 from bulkhead.engine.sealing import SealBroken, SealContext
 from bulkhead.engine.settings import Settings
 from bulkhead.engine.system import System, build_system, migrate_database, spec_of
+from bulkhead.engine.testing_clones import Clones
 
 if TYPE_CHECKING:
     from bulkhead.engine.application import Application
@@ -71,7 +73,10 @@ class TestServers:
 
     home: Path
     drivers: dict[str, EmbeddedDriver] = field(default_factory=dict)
+    _clones: dict[str, Clones] = field(default_factory=dict)
     _templates: dict[tuple[str, str, str], DatabaseSpec] = field(default_factory=dict)
+    _tenants: dict[tuple[str, str], DatabaseSpec] = field(default_factory=dict)
+    """Templates of tenants, by server and schema."""
 
     async def driver(self, name: str) -> EmbeddedDriver:
         """The server called `name`, started when first asked for."""
@@ -81,11 +86,28 @@ class TestServers:
             self.drivers[name] = driver
         return self.drivers[name]
 
+    async def create_clone(self, server: str, template: DatabaseSpec, name: str) -> DatabaseSpec:
+        """Clone a sealed template that the driver has made on `server`."""
+        return await self._clones_at(server).create(template, name)
+
+    async def drop_clone(self, server: str, spec: DatabaseSpec) -> None:
+        """Drop what `create_clone` made on `server`."""
+        await self._clones_at(server).drop(spec)
+
+    def _clones_at(self, server: str) -> Clones:
+        if server not in self._clones:
+            self._clones[server] = Clones(self.drivers[server])
+        return self._clones[server]
+
     async def stop(self) -> None:
         """Stop every server."""
-        for driver in self.drivers.values():
-            await driver.stop()
+        for clones in self._clones.values():
+            clones.close()
+        async with asyncio.TaskGroup() as group:
+            for driver in self.drivers.values():
+                group.create_task(driver.stop())
         self.drivers.clear()
+        self._clones.clear()
 
     @asynccontextmanager
     async def system(
@@ -95,10 +117,9 @@ class TestServers:
 
         Workers do not run by themselves: `drain` does their work when the test wants it done.
         """
-        placements = [
-            await self._clone(application, database.name, database.name if apart else "shared")
-            for database in application.topology.deploy_order
-        ]
+        names = [database.name for database in application.topology.deploy_order]
+        on = {name: name if apart else "shared" for name in names}
+        placements = [await self._clone(application, name, on[name]) for name in names]
         settings = settings or Settings(home=self.home)
         system = build_system(application, settings, placements)
         try:
@@ -106,7 +127,7 @@ class TestServers:
         finally:
             await system.close()
             for placement in placements:
-                await placement.driver.drop_database(placement.spec)
+                await self.drop_clone(on[placement.database], placement.spec)
 
     @asynccontextmanager
     async def fleet(
@@ -131,9 +152,7 @@ class TestServers:
             drivers=drivers,
             outside={ServerKind.POSTGRESQL: lambda config: OutsidePostgres(config, dial_plainly)},
         )
-        fleet = TestFleet(
-            Fleet("test", databases, limits or FleetLimits()), drivers, schema, next(_numbers)
-        )
+        fleet = TestFleet(Fleet("test", databases, limits or FleetLimits()), drivers, schema, self)
         try:
             async with registry.transaction(SERVICE) as tx:
                 for name in on:
@@ -149,13 +168,7 @@ class TestServers:
     async def _clone(self, application: Application, database: str, server: str) -> Placement:
         driver = await self.driver(server)
         template = await self._template(application, database, server)
-        spec = replace(
-            template,
-            name=f"t{next(_numbers)}_{database}",
-            template=template.name,
-            role_prefix=template.name,
-        )
-        await driver.ensure_database(spec)
+        spec = await self.create_clone(server, template, f"t{next(_numbers)}_{database}")
         return Placement(database, driver, spec)
 
     async def _template(self, application: Application, database: str, server: str) -> DatabaseSpec:
@@ -169,6 +182,22 @@ class TestServers:
             self._templates[key] = spec
         return self._templates[key]
 
+    async def tenant_template(self, server: str, schema: str) -> DatabaseSpec:
+        """A sealed database with `schema` on `server`; made once, and kept as it is."""
+        key = (server, schema)
+        if key not in self._tenants:
+            driver = self.drivers[server]
+            spec = DatabaseSpec(f"f{next(_numbers)}_template")
+            await driver.ensure_database(spec)
+            connection = await driver.connect(spec, Login.ADMIN, timeout_s=10)
+            try:
+                await connection.execute(f"set role {identifier(spec.owner)};{schema}")
+            finally:
+                await connection.close()
+            await driver.seal_template(spec)
+            self._tenants[key] = spec
+        return self._tenants[key]
+
 
 @dataclass(slots=True, eq=False)
 class TestFleet:
@@ -179,11 +208,10 @@ class TestFleet:
     fleet: Fleet
     drivers: Mapping[str, Driver]
     schema: str
-    number: int
+    test_servers: TestServers
     tenants: list[TenantId] = field(default_factory=list)
     specs: dict[TenantId, DatabaseSpec] = field(default_factory=dict)
     servers: dict[TenantId, str] = field(default_factory=dict)
-    _templates: dict[str, DatabaseSpec] = field(default_factory=dict)
 
     @property
     def registry(self) -> OpenDatabase:
@@ -192,11 +220,9 @@ class TestFleet:
 
     async def add(self, server: str) -> TenantId:
         """Make another tenant on `server`, in a few hundredths of a second."""
-        template = await self._template(server)
-        tenant = TenantId(new_id())
-        name = f"f{self.number}_{len(self.tenants)}"
-        spec = replace(template, name=name, template=template.name, role_prefix=template.name)
-        await self.drivers[server].ensure_database(spec)
+        template = await self.test_servers.tenant_template(server, self.schema)
+        tenant, name = TenantId(new_id()), f"f{next(_numbers)}"
+        spec = await self.test_servers.create_clone(server, template, name)
         self.specs[tenant], self.servers[tenant] = spec, server
         async with self.administer(tenant) as connection:
             await connection.execute(
@@ -227,23 +253,7 @@ class TestFleet:
             for tenant in self.tenants:
                 await remove_tenant(tx, tenant)
         for tenant, spec in self.specs.items():
-            await self.drivers[self.servers[tenant]].drop_database(spec)
-        for server, template in self._templates.items():
-            await self.drivers[server].drop_database(template)
-
-    async def _template(self, server: str) -> DatabaseSpec:
-        if server not in self._templates:
-            driver = self.drivers[server]
-            spec = DatabaseSpec(f"f{self.number}_template")
-            await driver.ensure_database(spec)
-            connection = await driver.connect(spec, Login.ADMIN, timeout_s=10)
-            try:
-                await connection.execute(f"set role {identifier(spec.owner)};{self.schema}")
-            finally:
-                await connection.close()
-            await driver.seal_template(spec)
-            self._templates[server] = spec
-        return self._templates[server]
+            await self.test_servers.drop_clone(self.servers[tenant], spec)
 
 
 class _NoSealer:
@@ -258,11 +268,14 @@ class _NoSealer:
             raise SealBroken(place=context.place)
         return plain
 
+    def forget(self, tenant: str) -> None:
+        pass
+
 
 @asynccontextmanager
 async def open_test_servers() -> AsyncIterator[TestServers]:
     """Embedded servers in a temporary folder, for the length of a test session."""
-    home = _make_home()
+    home = make_home()
     servers = TestServers(home)
     try:
         yield servers
@@ -271,8 +284,11 @@ async def open_test_servers() -> AsyncIterator[TestServers]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _make_home() -> Path:
-    """A folder in memory where there is one: a clone is hundreds of files, ten times faster."""
+def make_home() -> Path:
+    """A folder in memory where there is one: a clone is hundreds of files, ten times faster.
+
+    Every account may pass through it, unlike pytest's own. Whoever makes it removes it.
+    """
     memory = MEMORY if MEMORY.is_dir() and _free_bytes(MEMORY) > MEMORY_BYTES_MIN else None
     home = Path(tempfile.mkdtemp(prefix="bulkhead-", dir=memory))
     home.chmod(0o755)  # The server runs as another user when the tests run as root.

@@ -10,9 +10,12 @@ from bulkhead.engine.connections.breaker import Breaker
 from bulkhead.engine.connections.claims import Claims, Role
 from bulkhead.engine.connections.pool import Budget, Pool
 from bulkhead.engine.connections.transaction import EventSink, TransactionBlock, begin_text
+from bulkhead.engine.drivers.postgres import PostgresDriver, is_pooled
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Driver, Login
 
 CONNECT_TIMEOUT_S = 5.0
+ROLE_TIMEOUT_S = 8.0
+"""What the roles of every database are made with."""
 
 
 @dataclass(slots=True, eq=False)
@@ -29,7 +32,7 @@ class OpenDatabase:
     spec: DatabaseSpec
     budget: Budget
     pool_size: int = 10
-    statement_timeout_s: float = 8.0
+    statement_timeout_s: float = ROLE_TIMEOUT_S
     events: EventSink | None = None
     breaker: Breaker = field(init=False)
     visitors: Pool = field(init=False)
@@ -44,6 +47,22 @@ class OpenDatabase:
         self.visitors = self._pool(Login.CLIENT)
         self.clients = self._pool(Login.CLIENT)
         self.services = self._pool(Login.SERVICE)
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether a pooler that was declared gives each transaction another session."""
+        return is_pooled(self.driver)
+
+    async def connect_directly(self, role: Role) -> Any:  # noqa: ANN401
+        """A connection of the caller's own whose session stays the same, to LISTEN for example.
+
+        It has the login of `role`, which it has not taken on. Raises what `Driver.connect` does.
+        """
+        driver = self.driver
+        login = Login.SERVICE if role is Role.SERVICE else Login.CLIENT
+        if isinstance(driver, PostgresDriver):
+            return await driver.connect_directly(self.spec, login, timeout_s=CONNECT_TIMEOUT_S)
+        return await driver.connect(self.spec, login, timeout_s=CONNECT_TIMEOUT_S)
 
     @property
     def pools(self) -> Mapping[str, Pool]:
@@ -64,17 +83,33 @@ class OpenDatabase:
         CommitUnknown when the reply to COMMIT was lost. `timeout_s` bounds each statement. `first`
         is SQL without parameters that travels with the beginning, as `at_commit` with the end.
         """
+        pool = self._pool_of(claims.role)
         return TransactionBlock(
-            self._pool_of(claims.role),
+            pool,
             self.name,
             claims,
-            begin_text(claims, read_only=read_only, first=first),
+            begin_text(
+                claims,
+                read_only=read_only,
+                first=self._limit + first,
+                named=pool.shares_sessions,
+            ),
             read_only=read_only,
             # A transaction that chooses its isolation may be serializable, and then fail to commit.
             ends_later=read_only and not first.startswith("set transaction"),
             # The server's own statement_timeout acts first; this one is for a server that hangs.
             timeout_s=timeout_s or self.statement_timeout_s + 2.0,
             events=self.events,
+        )
+
+    @property
+    def _limit(self) -> str:
+        """What tells the server how long a statement may take, where that is not the roles' own."""
+        limit_s = self.statement_timeout_s
+        return (
+            ""
+            if limit_s == ROLE_TIMEOUT_S
+            else f"set local statement_timeout = {limit_s * 1000:.0f};"
         )
 
     async def close(self) -> None:
@@ -92,5 +127,10 @@ class OpenDatabase:
             return await self.driver.connect(self.spec, login, timeout_s=CONNECT_TIMEOUT_S)
 
         return Pool(
-            f"{self.application}.{self.name}", connect, self.budget, self.breaker, self.pool_size
+            f"{self.application}.{self.name}",
+            connect,
+            self.budget,
+            self.breaker,
+            self.pool_size,
+            shares_sessions=self.is_pooled,
         )

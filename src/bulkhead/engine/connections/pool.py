@@ -107,6 +107,8 @@ class Pool:
     breaker: Breaker
     size_max: int = 10
     acquire_timeout_s: float = 5.0
+    shares_sessions: bool = False
+    """Whether a pooler gives each transaction another session, and that one to others."""
     size: int = 0
     _idle: list[Lease] = field(default_factory=list)
     _waiters: deque[asyncio.Future[Lease | None]] = field(default_factory=deque)
@@ -203,12 +205,17 @@ class Pool:
 
     def _finish_later(self) -> None:
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(UNFINISHED_S_MAX, self._finish_idle)
+        self._timer = loop.call_later(self._patience_s, self._finish_idle)
+
+    @property
+    def _patience_s(self) -> float:
+        """Until a read has ended, a session that is shared is nobody else's."""
+        return 0.0 if self.shares_sessions else UNFINISHED_S_MAX
 
     def _finish_idle(self) -> None:
         """End what has waited for long enough, in the background; look again where some waits."""
         self._timer = None
-        limit_s = monotonic_s() - UNFINISHED_S_MAX
+        limit_s = monotonic_s() - self._patience_s
         unfinished = [lease for lease in self._idle if lease.unfinished]
         for lease in unfinished:
             if lease.idle_since_s <= limit_s:

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from bulkhead.engine.connections.sql import identifier, literal
+from bulkhead.engine.drivers.endpoint import APPLICATION_NAME
 from bulkhead.engine.drivers.errors import CommitUnknown, is_connection_loss, translate
 from bulkhead.engine.errors import BulkheadError, Conflict
 
@@ -41,6 +42,8 @@ _END_READ_HOLDING = f"select {RELEASE_LOCKS};{_END_READ}"
 # Statements prepared by SQL cannot be wiped, and DEALLOCATE takes the driver's own ones away: a
 # session in which that may have happened is not used again. DO can hide either.
 _LASTS = re.compile(r"\b(?:prepare|deallocate)\b|\bdo\b\s*(?:\$|e?'|language\b)", re.IGNORECASE)
+# The pooler keeps a session that we do not use again, and gives it to others.
+_FORGET = f"{_WIPE};deallocate all"
 _STATEMENTS_LOST = frozenset({"26000", "42P05"})
 
 
@@ -69,8 +72,10 @@ class Transaction:
     __slots__ = (
         "_after",
         "_connection",
+        "_ends_now",
         "_failed",
         "_lost",
+        "_named",
         "_released",
         "_spent",
         "_tail",
@@ -93,8 +98,10 @@ class Transaction:
         self._timeout_s = timeout_s
         self._tail: list[str] = []
         self._after: list[Callable[[], None]] = []
+        self._ends_now = False
         self._failed = False
         self._lost = False
+        self._named = False
         self._released = False
         self._spent = False
         self.database = database
@@ -155,6 +162,7 @@ class Transaction:
     def cursor(self, sql: str, *args: object, prefetch: int = 1000) -> Any:  # noqa: ANN401
         """Iterate over the rows of a query without holding them all: `async for row in ...`."""
         self._note(sql)
+        self._named = True  # asyncpg gives its statement a name, and closes it some time later.
         return self._connection.cursor(sql, *args, prefetch=prefetch)
 
     def at_commit(self, sql: str) -> None:
@@ -188,6 +196,7 @@ class Transaction:
     def _note(self, sql: str) -> None:
         self._released = False
         self._spent = self._spent or may_last(sql)
+        self._ends_now = self._ends_now or limits_time(sql)
 
     def _fail(self, error: Exception) -> BulkheadError:
         self._failed = True
@@ -305,11 +314,11 @@ class TransactionBlock:
 
     async def _commit(self) -> None:
         lease, tail = self._lease, self._tx._tail
-        if self._ends_later and not tail and not self._tx._spent:
+        if self._ends_later and not (tail or self._spent or self._tx._ends_now):
             lease.unfinished = _END_READ if self._tx._released else _END_READ_HOLDING
             self._end()
             return
-        text = ";".join([*tail, "commit"]) + _WIPE
+        text = ";".join([*tail, "commit"]) + (_FORGET if self._spent else _WIPE)
         try:
             await lease.connection.execute(text, timeout=self._timeout_s)
         except BaseException as error:
@@ -323,7 +332,7 @@ class TransactionBlock:
         self._end()
 
     def _end(self) -> None:
-        self._give_back(self._lease, usable=not self._tx._spent)
+        self._give_back(self._lease, usable=not self._spent)
         for callback in self._tx._after:
             callback()
 
@@ -333,13 +342,19 @@ class TransactionBlock:
             self._give_back(lease, usable=False, lost=self._tx._lost)
             return
         try:
-            await lease.connection.execute("rollback" + _WIPE, timeout=self._timeout_s)
+            wipe = _FORGET if self._spent else _WIPE
+            await lease.connection.execute("rollback" + wipe, timeout=self._timeout_s)
         except BaseException as error:
             self._give_back(lease, usable=False, lost=is_connection_loss(error))
             if not isinstance(error, Exception):
                 raise
         else:
-            self._give_back(lease, usable=not self._tx._spent)
+            self._give_back(lease, usable=not self._spent)
+
+    @property
+    def _spent(self) -> bool:
+        """Whether a statement may be left in the session: elsewhere than here it has no name."""
+        return self._tx._spent or (self._tx._named and self._pool.shares_sessions)
 
     def _give_back(self, lease: Lease, *, usable: bool, lost: bool = False) -> None:
         breaker = self._pool.breaker
@@ -352,13 +367,26 @@ class TransactionBlock:
         self._pool.release(lease, usable=usable)
 
 
-def begin_text(claims: Claims, *, read_only: bool = False, first: str = "") -> str:
-    """Render the message that begins a transaction under the scope of `claims`; then `first`."""
+def begin_text(
+    claims: Claims, *, read_only: bool = False, first: str = "", named: bool = False
+) -> str:
+    """Render the message that begins a transaction under the scope of `claims`; then `first`.
+
+    `named` gives the session our name, which it has not behind a pooler.
+    """
     begin = "begin read only" if read_only else "begin"
+    if named:
+        begin += f";set local application_name = {APPLICATION_NAME}"
     return (
         f"{begin};set local role {identifier(claims.role)};"
         f"set local request.jwt.claims = {literal(claims.json)};{first}"
     )
+
+
+@lru_cache(maxsize=4096)
+def limits_time(sql: str) -> bool:
+    """Whether a statement may set a time-out, under which somebody else's beginning would run."""
+    return "_timeout" in sql.lower()
 
 
 @lru_cache(maxsize=4096)

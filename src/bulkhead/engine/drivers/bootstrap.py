@@ -21,12 +21,15 @@ from bulkhead.engine.drivers.errors import (
 )
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Login
 from bulkhead.engine.drivers.roles import ServerState, Statement, mark, plan_roles, read_state
+from bulkhead.engine.drivers.scram import ITERATIONS
 from bulkhead.engine.drivers.secret import Secret
 
 VERSION_MIN = 150000
 """PostgreSQL 15: security_invoker views, and no CREATE for everybody in `public`."""
 VERSION_BUILTIN_LOCALE = 170000
 SEARCH_PATH = "public, extensions"
+PLANS_MAX = 10
+"""How often to look again after others have made what was missing."""
 LOCK_KEY = 0x62756C6B  # "bulk": one key, because these transactions take milliseconds.
 
 _SCRIPTS = resources.files(__package__)
@@ -38,12 +41,12 @@ class DatabaseState:
     """What the server's catalogue says about a database."""
 
     owner: str
-    mark: str | None
-    is_sealed: bool
+    mark: str | None = None
+    is_sealed: bool = False
     """Whether it is a template to which nobody may connect."""
-    rights_complete: bool
+    rights_complete: bool = False
     """Whether both logins may connect, and nobody else."""
-    settings: frozenset[str]
+    settings: frozenset[str] = frozenset()
 
 
 def render(file: str, **names: str) -> str:
@@ -67,29 +70,44 @@ def quote_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-async def ensure_roles(admin: Any, server: str, spec: DatabaseSpec, secret: Secret) -> ServerState:  # noqa: ANN401
+async def ensure_roles(
+    admin: Any,  # noqa: ANN401
+    server: str,
+    spec: DatabaseSpec,
+    secret: Secret,
+    iterations: int = ITERATIONS,
+) -> ServerState:
     """Create what is missing of the roles of `spec`; `admin` is connected to any database.
 
+    `iterations` are those of the passwords of new logins.
     Raises RoleForeign, CapabilityMissing.
     """
-    state = await read_state(admin, spec)
-    if state.version < VERSION_MIN:
-        raise CapabilityMissing(
-            server=server, capability="PostgreSQL 15 or later", remedy="Upgrade the server."
-        )
-    if not plan_roles(spec, state, server, secret):
+    tries = 0
+    while True:
+        tries += 1
+        state = await read_state(admin, spec)
+        if state.version < VERSION_MIN:
+            raise CapabilityMissing(
+                server=server, capability="PostgreSQL 15 or later", remedy="Upgrade the server."
+            )
+        plan = plan_roles(spec, state, server, secret, iterations)
+        if not plan:
+            return state
+        try:
+            await admin.execute(_at_once([statement.sql for statement in plan]))
+        except asyncpg.DuplicateObjectError:
+            if tries == PLANS_MAX:
+                raise
+            continue  # Another process has made one of them meanwhile.
+        except asyncpg.InsufficientPrivilegeError:
+            await _explain_refusal(admin, server, plan)
+            raise
         return state
-    try:
-        async with admin.transaction():
-            await admin.execute(f"select pg_advisory_xact_lock({LOCK_KEY})")
-            state = await read_state(admin, spec)
-            plan = plan_roles(spec, state, server, secret)
-            if plan:
-                await admin.execute(";".join(statement.sql for statement in plan))
-    except asyncpg.InsufficientPrivilegeError:
-        await _explain_refusal(admin, server, plan)
-        raise
-    return state
+
+
+def _at_once(statements: Sequence[str]) -> str:
+    """All of them in one message, which the server runs as one transaction, under the lock."""
+    return ";".join([f"select pg_advisory_xact_lock({LOCK_KEY})", *statements])
 
 
 async def _explain_refusal(admin: Any, server: str, plan: Sequence[Statement]) -> None:  # noqa: ANN401
@@ -123,16 +141,15 @@ async def ensure_database(
     complete = False
     state = await find_database(admin, spec)
     if state is None:
-        complete = await _create(admin, server, spec, version) and spec.template is not None
-        state = await find_database(admin, spec)
-        assert state is not None, "a database that was just created is there"
+        if await _create(admin, server, spec, version):
+            complete, state = spec.template is not None, DatabaseState(spec.owner)
+        else:
+            state = await find_database(admin, spec)
+            assert state is not None, "a database that was created meanwhile is there"
     verify_ours(state, server, spec, secret)
-    if plan_database(spec, state, secret):
-        async with admin.transaction():
-            await admin.execute(f"select pg_advisory_xact_lock({LOCK_KEY})")
-            state = await find_database(admin, spec) or state
-            for statement in plan_database(spec, state, secret):
-                await admin.execute(statement)
+    # Whoever else finds the same missing does the same, which may be done twice.
+    if missing := plan_database(spec, state, secret):
+        await admin.execute(_at_once(missing))
     return complete or state.is_sealed
 
 
@@ -162,9 +179,7 @@ async def ensure_contents(admin: Any, server: str, spec: DatabaseSpec) -> None: 
     if await admin.fetchval("select rolsuper from pg_roles where rolname = current_user"):
         # Elsewhere changes are told by migrations, and found by looking.
         script.append(render("schema_watch.sql"))
-    async with admin.transaction():
-        await admin.execute(f"select pg_advisory_xact_lock({LOCK_KEY})")
-        await admin.execute(";".join(script))
+    await admin.execute(_at_once(script))
 
 
 async def find_database(admin: Any, spec: DatabaseSpec) -> DatabaseState | None:  # noqa: ANN401
@@ -217,19 +232,26 @@ def plan_database(spec: DatabaseSpec, state: DatabaseState, secret: Secret) -> l
 
 async def _create(admin: Any, server: str, spec: DatabaseSpec, version: int) -> bool:  # noqa: ANN401
     """Create the database; False when another process was faster."""
+    found = await admin.fetchrow(
+        "select current_setting('fsync')::boolean as syncs, (select pg_get_userbyid(datdba)"
+        " from pg_database where datname = $1) as owner",
+        spec.template,
+    )
     if spec.template is not None:
-        await _verify_template(admin, server, spec)
-        source = f"template {quote_name(spec.template)} strategy wal_log"
+        _verify_template(server, spec, found["owner"])
+        source = f"template {quote_name(spec.template)}"
     elif version >= VERSION_BUILTIN_LOCALE:
         source = (
-            "template template0 encoding 'UTF8' strategy wal_log "
-            "locale_provider builtin builtin_locale 'C.UTF-8'"
+            "template template0 encoding 'UTF8' locale_provider builtin builtin_locale 'C.UTF-8'"
         )
     else:
-        source = "template template0 encoding 'UTF8' strategy wal_log lc_collate 'C'"
+        source = "template template0 encoding 'UTF8' lc_collate 'C'"
+    # Copying files takes two checkpoints, which cost less than the log if nothing is synced.
+    strategy = "wal_log" if found["syncs"] else "file_copy"
     try:
         await admin.execute(
-            f"create database {quote_name(spec.name)} owner {quote_name(spec.owner)} {source}"
+            f"create database {quote_name(spec.name)} owner {quote_name(spec.owner)}"
+            f" {source} strategy {strategy}"
         )
     except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
         return False
@@ -248,15 +270,16 @@ async def _create(admin: Any, server: str, spec: DatabaseSpec, version: int) -> 
     return True
 
 
-async def _verify_template(admin: Any, server: str, spec: DatabaseSpec) -> None:  # noqa: ANN401
-    owner = await admin.fetchval(
-        "select pg_get_userbyid(datdba) from pg_database where datname = $1", spec.template
-    )
+def _verify_template(server: str, spec: DatabaseSpec, owner: str | None) -> None:
+    """Pass for a template whose contents the clone's owner may have; raises TemplateUnusable.
+
+    `owner` is the template's, None where there is no such database.
+    """
+    if owner == spec.owner:
+        return
     if owner is None:
         reason = f"there is no such database on {server}"
-    elif owner != spec.owner:
+    else:
         prefix = owner.removesuffix("_owner")
         reason = f"what is in it belongs to '{owner}', so give the clone role_prefix='{prefix}'"
-    else:
-        return
     raise TemplateUnusable(database=spec.name, template=spec.template, reason=reason)

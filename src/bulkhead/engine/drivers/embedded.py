@@ -21,6 +21,7 @@ from bulkhead.engine.drivers.embedded_home import (
     Address,
     DataUnusable,
     Home,
+    HomeEmpty,
     ensure_data,
     remove_socket_directory,
 )
@@ -88,6 +89,11 @@ class EmbeddedDriver:
         """A program of the server's version, such as `pg_dump`."""
         account = choose_account(self.home.data, self.home.path)
         return installation_for(account, cache=self._cache).program(name)
+
+    def verify_made(self) -> None:
+        """Pass where a server was made before; raises HomeEmpty. Touches nothing."""
+        if not self.home.data.exists():
+            raise HomeEmpty(path=str(self.home.path))
 
     async def start(self) -> None:
         """Start the server, take an orphaned one over, or attach to one that another owns.

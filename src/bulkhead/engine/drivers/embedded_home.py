@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bulkhead.engine.drivers.embedded_install import Account, Installation
-from bulkhead.engine.drivers.scram import scram_verifier
+from bulkhead.engine.drivers.scram import ITERATIONS_OF_KEYS, scram_verifier
 from bulkhead.engine.drivers.secret import Secret, SecretUnusable, sync_directory
 from bulkhead.engine.errors import BulkheadError
 
@@ -39,6 +39,14 @@ class DataUnusable(BulkheadError):
 
     code = "data_unusable"
     hint = "{remedy}"
+
+
+class HomeEmpty(BulkheadError):
+    """There are no databases in '{path}' yet."""
+
+    code = "home_empty"
+    status = 404
+    hint = "Make them: bulkhead up. Those of another folder are found by --home or BULKHEAD_HOME."
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +239,9 @@ def _run_initdb(
     reader, writer = os.pipe()
     try:
         account.own(reader)
-        os.write(writer, scram_verifier(secret.password(SUPERUSER)).encode() + b"\n")
+        password = secret.password(SUPERUSER)
+        verifier = scram_verifier(password, iterations=ITERATIONS_OF_KEYS)
+        os.write(writer, verifier.encode() + b"\n")
         os.close(writer)
         done = subprocess.run(  # noqa: S603
             [
@@ -364,4 +374,6 @@ max_wal_size = 256MB
 fsync = off
 full_page_writes = off
 io_method = sync
+# Databases live for a second: plans shall not depend on when it came by.
+autovacuum = off
 """

@@ -107,7 +107,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a TCP port of the loopback."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -120,7 +121,7 @@ def _is_free(port: int) -> bool:
 def _next_address(home: Home, account: Account) -> Address:
     """Keep the port of the last time while it is free, so that noted URLs stay right."""
     last = home.find_address()
-    port = last.port if last is not None and _is_free(last.port) else free_port()
+    port = last.port if last is not None and is_free(last.port) else free_port()
     if last is not None:
         remove_socket_directory(last)
     return Address(port, create_socket_directory(home, account))

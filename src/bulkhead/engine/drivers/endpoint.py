@@ -17,7 +17,8 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
-from bulkhead.engine.drivers.errors import FAILURES, TlsRequired, translate_connect
+from bulkhead.engine.drivers.errors import FAILURES, TlsRequired
+from bulkhead.engine.drivers.refusals import translate_connect
 from bulkhead.engine.errors import ConfigurationInvalid
 
 APPLICATION_NAME = "bulkhead"

@@ -6,12 +6,12 @@ What a function of our own says with RAISE is meant for the caller and is kept. 
 in `__cause__`.
 """
 
-import ssl
 from collections.abc import Iterator
 
 import asyncpg
 
 from bulkhead.engine.drivers.foreign_text import bounded
+from bulkhead.engine.drivers.pooler import Word, pooler_word
 from bulkhead.engine.errors import BulkheadError, Unavailable
 
 
@@ -67,7 +67,7 @@ class LoginRefused(BulkheadError):
 
     code = "login_refused"
     status = 503
-    hint = "Check user and password of the DSN, the server's pg_hba.conf and the secret.key."
+    hint = "Check user, password and the server's rules; our own passwords follow from secret.key."
 
 
 class DatabaseMissing(BulkheadError):
@@ -75,7 +75,7 @@ class DatabaseMissing(BulkheadError):
 
     code = "database_missing"
     status = 503
-    hint = "Create it: bulkhead up, or bulkhead database create."
+    hint = "Correct the name, or create the database; bulkhead up creates those of applications."
 
 
 class TlsRequired(BulkheadError):
@@ -83,7 +83,7 @@ class TlsRequired(BulkheadError):
 
     code = "tls_required"
     status = 503
-    hint = "Give the server a certificate for its host name; name its CA with sslrootcert=<file>."
+    hint = "Give it a certificate for its name, and name its CA: caPem, --ca-file or sslrootcert."
 
 
 class CapabilityMissing(BulkheadError):
@@ -115,6 +115,38 @@ class TemplateUnusable(BulkheadError):
     code = "template_unusable"
     status = 409
     hint = "Close all connections to the template, or seal it, and try again."
+
+
+class PoolerExhausted(Unavailable):
+    """The pooler in front of the server gave no connection in time.
+
+    Its pool is full, or it does not reach the server. Nothing was sent on.
+    """
+
+    code = "pooler_exhausted"
+    retry_after_s = 1
+    hint = "Repeat the request. Raise the pooler's default_pool_size, or look for what holds it."
+
+
+class PoolerUndeclared(BulkheadError):
+    """A pooler stands in front of the server {server} and takes no settings for a session."""
+
+    code = "pooler_undeclared"
+    status = 422
+    hint = 'Say that there is one ("pooled": true), or name the server itself.'
+
+
+class PoolerInBetween(BulkheadError):
+    """A pooler in transaction mode stands in front of the server {server}.
+
+    Migrations, LISTEN and dumps need sessions that stay what they are.
+    """
+
+    code = "pooler_in_between"
+    hint = (
+        "Name the server itself, and its pooler beside it: the one in the variable that ends in "
+        "_DIRECT_URL, the other in _URL. For bulkhead server add: --host and --pooler."
+    )
 
 
 class SqlError(BulkheadError):
@@ -285,9 +317,11 @@ FAILURES = (
 )
 """Whatever a connection may raise, asyncpg's time-outs included."""
 
+_CATALOGUE_WRITERS = {"simple_heap_update", "simple_heap_delete"}
 _RESOURCES = {"53100": "disk space", "53200": "memory"}
 _LOST: tuple[type[BaseException], ...] = (
     ConnectionLost,
+    PoolerExhausted,
     ServerUnreachable,
     CommitUnknown,
     ConnectionError,
@@ -305,6 +339,8 @@ def translate(error: BaseException) -> BulkheadError:
     """Render any error of a statement as one of this module's; a BulkheadError stays itself."""
     if isinstance(error, BulkheadError):
         return error
+    if pooler_word(error) in {Word.WAITED, Word.FAILING}:
+        return PoolerExhausted()
     if isinstance(error, asyncpg.PostgresError):
         return _translate_server_error(error)
     if isinstance(error, asyncpg.DataError | asyncpg.UnsupportedClientFeatureError):
@@ -314,27 +350,6 @@ def translate(error: BaseException) -> BulkheadError:
     if is_connection_loss(error):
         return ConnectionLost()
     return SqlError(sqlstate="XX000", error=type(error).__name__)
-
-
-def translate_connect(
-    error: BaseException, *, server: str, role: str, database: str, timeout_s: float
-) -> BulkheadError:
-    """Render why a connection could not be opened."""
-    place = {"server": server, "role": role, "database": database}
-    if isinstance(error, BulkheadError):
-        return error
-    if isinstance(error, ssl.SSLError):
-        reasons = (getattr(error, name, None) for name in ("verify_message", "reason"))
-        return TlsRequired(**place, reason=next(filter(None, reasons), "the handshake failed"))
-    if isinstance(error, ConnectionError) and "SSL" in str(error):
-        return TlsRequired(**place, reason="the server does not offer TLS")
-    if isinstance(error, TimeoutError):
-        return ServerUnreachable(**place, reason=f"no answer within {timeout_s:g} s")
-    if isinstance(error, asyncpg.PostgresError):
-        return _translate_refusal(error, place)
-    if isinstance(error, OSError):
-        return ServerUnreachable(**place, reason=error.strerror or type(error).__name__)
-    return ServerUnreachable(**place, reason=f"the connection broke ({type(error).__name__})")
 
 
 def is_connection_loss(error: BaseException) -> bool:
@@ -349,6 +364,14 @@ def is_connection_loss(error: BaseException) -> bool:
     return False
 
 
+def kind_of(sqlstate: str) -> type[BulkheadError] | None:
+    """The class for an SQLSTATE, None where there is none of its own."""
+    for length in (5, 3, 2):
+        if kind := BY_SQLSTATE.get(sqlstate[:length]):
+            return kind
+    return None
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """The error and what it was translated from."""
     yield error
@@ -359,7 +382,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _translate_server_error(error: asyncpg.PostgresError) -> BulkheadError:
     state = str(error.sqlstate or "XX000")
     raised = error.server_source_function == "exec_stmt_raise"
-    kind = _kind(state)
+    kind = kind_of(state)
+    if state == "XX000" and error.server_source_function in _CATALOGUE_WRITERS:
+        kind = SerializationFailed  # Two changes of the catalogue met.
     if kind is None:
         kind = RaisedBySql if raised else SqlError
     if not issubclass(kind, SqlError):
@@ -373,26 +398,3 @@ def _translate_server_error(error: asyncpg.PostgresError) -> BulkheadError:
     if raised:
         details |= {"reason": bounded(error.message), "raised_hint": bounded(error.hint)}
     return kind(**{key: value for key, value in details.items() if value is not None})
-
-
-def _translate_refusal(error: asyncpg.PostgresError, place: dict[str, str]) -> BulkheadError:
-    state = str(error.sqlstate or "XX000")
-    if state.startswith("28") and "no encryption" in str(error):
-        return TlsRequired(**place, reason="the server accepts encrypted connections only")
-    if state == "42501":
-        return LoginRefused(**place)
-    if state == "55000":
-        return ServerUnreachable(**place, reason=f"database '{place['database']}' is sealed")
-    if state.startswith("57P"):
-        return ServerStarting(**place)
-    kind = _kind(state)
-    if kind is not None and issubclass(kind, LoginRefused | DatabaseMissing | TooManyConnections):
-        return kind(**place)
-    return ServerUnreachable(**place, reason=f"it refused the connection (SQLSTATE {state})")
-
-
-def _kind(sqlstate: str) -> type[BulkheadError] | None:
-    for length in (5, 3, 2):
-        if kind := BY_SQLSTATE.get(sqlstate[:length]):
-            return kind
-    return None

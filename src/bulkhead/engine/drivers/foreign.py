@@ -24,9 +24,9 @@ from bulkhead.engine.drivers.errors import (
     FAILURES,
     ServerUnreachable,
     TlsRequired,
-    translate_connect,
 )
 from bulkhead.engine.drivers.foreign_frames import FrameCheck
+from bulkhead.engine.drivers.refusals import translate_connect
 from bulkhead.engine.egress import Target
 from bulkhead.engine.errors import BulkheadError
 

@@ -33,6 +33,8 @@ _WATCHED: Final = frozenset({b"R", b"S"})
 _VERSION: Final = re.compile(rb"server_version\0\d{1,3}(\.\d{1,3}){0,2}(?!\d)[ -~]{0,200}\0")
 _OTHER_ENCODING: Final = re.compile(rb"S(.{4})client_encoding\0", re.DOTALL)
 _ENCODING: Final = b"client_encoding\0"
+_UTF8: Final = (b"UTF8\0", b"'utf-8'\0")
+"""PostgreSQL's name of it, and asyncpg's, which PgBouncer gives back as it stood in the request."""
 _ENCODING_BYTES_MAX: Final = 64
 """Of the message that tells of another encoding."""
 _NAMED_BYTES_MIN: Final = 4 + len(_ENCODING)
@@ -193,7 +195,8 @@ class FrameCheck:
         for found in _OTHER_ENCODING.finditer(data):
             (length,) = _CODE.unpack(found[1])
             value = data[found.end() : found.start() + 1 + length]
-            if _NAMED_BYTES_MIN <= length < ANSWER_BYTES_MAX and not b"UTF8\0".startswith(value):
+            is_utf8 = any(name.startswith(value) for name in _UTF8)
+            if _NAMED_BYTES_MIN <= length < ANSWER_BYTES_MAX and not is_utf8:
                 self._refuse("uses another encoding than was asked for")
 
     def _refuse(self, reason: str) -> bool:

@@ -138,6 +138,10 @@ class MysqlConnection:
         """Undo it; what a statement of DDL has committed stays."""
         await self._send("rollback", timeout_s)
 
+    async def limit_statements(self, limit_s: float, *, timeout_s: float) -> None:
+        """Have the server stop each statement after `limit_s`; on MySQL only those that read."""
+        await self.set(_limit(limit_s, is_mariadb=self.is_mariadb), timeout_s=timeout_s)
+
     async def verify_identity(self, tenant: UUID, *, timeout_s: float) -> None:
         """Check that the database's table `_identity` names `tenant`; raises IdentityMismatch."""
         try:
@@ -337,12 +341,14 @@ def _settings(*, is_mariadb: bool, is_bounded: bool) -> Mapping[str, str]:
     }
     if not is_bounded:
         return settings
+    settings |= _limit(STATEMENT_TIMEOUT_S, is_mariadb=is_mariadb)
+    return settings | {"idle_transaction_timeout": "15"} if is_mariadb else settings
+
+
+def _limit(limit_s: float, *, is_mariadb: bool) -> dict[str, str]:
     if is_mariadb:
-        return settings | {
-            "max_statement_time": str(STATEMENT_TIMEOUT_S),
-            "idle_transaction_timeout": "15",
-        }
-    return settings | {"max_execution_time": str(STATEMENT_TIMEOUT_S * 1000)}
+        return {"max_statement_time": f"{limit_s:g}"}
+    return {"max_execution_time": f"{limit_s * 1000:.0f}"}
 
 
 async def _execute_bulk(statement: Any, rows: Sequence[tuple[object, ...]]) -> bool:  # noqa: ANN401

@@ -62,8 +62,9 @@ UNKNOWN_TABLE = 1146
 PACKET_TOO_LARGE = 1153
 NO_BULK = 1295
 READ_ONLY_SERVER = 1290
-STORAGE_ENGINE = 1030
-_DISK_FULL_IN_ENGINE = re.compile(r"\b28\b")
+FILE_FAILED = frozenset({1, 3, 1004, 1005, 1006, 1010, 1011, 1024, 1025, 1026, 1030})
+"""The system refused what the server wanted of a file; the text has the system's number."""
+_DISK_FULL = re.compile(r"(?:errno|Errcode|error):? 28\b")
 
 BY_NUMBER: dict[int, type[BulkheadError]] = {
     **dict.fromkeys((1022, 1062, 1169, 1586, 1859), UniqueViolated),
@@ -87,7 +88,7 @@ BY_NUMBER: dict[int, type[BulkheadError]] = {
 }
 """By the server's error number; MariaDB's and MySQL's where they differ."""
 
-_RESOURCES = {1021: "disk space", 1030: "disk space", 1114: "disk space"}
+_RESOURCES = dict.fromkeys((1021, 1114, *FILE_FAILED), "disk space")
 _STATES: dict[type[BulkheadError], str] = {
     UniqueViolated: "23505",
     ForeignKeyViolated: "23503",
@@ -134,7 +135,8 @@ def translate_connect(
     error: BaseException, *, server: str, role: str, database: str, timeout_s: float
 ) -> BulkheadError:
     """Render why a connection could not be opened."""
-    place = {"server": server, "role": role, "database": database}
+    # An administrator's names no database; what it may do stands in the server's own.
+    place = {"server": server, "role": role, "database": database or "mysql"}
     if isinstance(error, BulkheadError):
         return error
     for link in _chain(error):
@@ -207,7 +209,7 @@ def _translate_server_error(error: mysql.Error) -> BulkheadError:
 def _kind(number: int | None, text: str) -> type[BulkheadError]:
     if number == READ_ONLY_SERVER and "read" in text:
         return ReadOnlyViolated
-    if number == STORAGE_ENGINE and _DISK_FULL_IN_ENGINE.search(text):
+    if number in FILE_FAILED and _DISK_FULL.search(text):
         return ServerOverloaded
     return BY_NUMBER.get(number or 0, SqlError)
 

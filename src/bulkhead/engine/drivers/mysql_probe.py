@@ -10,6 +10,7 @@ from typing import Any
 from bulkhead.engine.drivers.errors import LockTimeout, SqlError
 from bulkhead.engine.drivers.mysql_connection import MysqlConnection
 from bulkhead.engine.drivers.mysql_wire import parse_version
+from bulkhead.engine.drivers.pooler import Pooling
 from bulkhead.engine.drivers.protocol import Capabilities
 
 TIMEOUT_S = 10.0
@@ -38,7 +39,7 @@ async def probe_database(admin: MysqlConnection, other: MysqlConnection) -> Capa
             snapshot_export=await _succeeds(attempt.snapshot_export),
             skip_locked=await _succeeds(attempt.skip_locked),
             set_role=await _succeeds(attempt.set_role),
-            behind_pooler=not await _succeeds(attempt.same_thread),
+            pooling=await attempt.pooling(),
             tls=await _succeeds(attempt.tls),
         )
     finally:
@@ -131,12 +132,12 @@ class _Attempts:
             await self.admin.rollback(timeout_s=TIMEOUT_S)
         return True
 
-    async def same_thread(self) -> bool:
-        """Every statement reaches the thread that greeted."""
-        for _ in range(3):
-            if (await self.fetch("select connection_id() as id"))[0]["id"] != self.admin.id:
-                return False
-        return True
+    async def pooling(self) -> Pooling:
+        """Whether every statement reaches the thread that greeted, or at least always the same."""
+        seen = {(await self.fetch("select connection_id() as id"))[0]["id"] for _ in range(3)}
+        if seen == {self.admin.id}:
+            return Pooling.NONE
+        return Pooling.SESSION if len(seen) == 1 else Pooling.TRANSACTION
 
     async def tls(self) -> bool:
         rows = await self.fetch("show session status like 'Ssl_cipher'")

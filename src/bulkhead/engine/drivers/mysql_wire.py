@@ -84,10 +84,8 @@ class GuardedConnection(Connection):  # type: ignore[misc] # built by Cython
 
     _proto: Any
 
-    def __init__(
-        self, target: Target, session: Session, timeout_s: float, wire: socket.socket | None
-    ) -> None:
-        """Prepare; `connect` connects, over `wire` where there is one."""
+    def __init__(self, target: Target, session: Session, wire: socket.socket | None) -> None:
+        """Prepare; `connect` connects, over `wire` where there is one. Bound it yourself."""
         refused = {plugin: _refusal(target) for plugin in CLEAR_TEXT_PLUGINS}
         super().__init__(
             host=target.host,
@@ -99,7 +97,6 @@ class GuardedConnection(Connection):  # type: ignore[misc] # built by Cython
             password=session.password.encode(),
             database=session.database or None,
             charset="utf8mb4",
-            connect_timeout=max(timeout_s, 0.001),
             autocommit=None,
             local_infile=False,
             auth_plugin_map=refused,
@@ -107,6 +104,9 @@ class GuardedConnection(Connection):  # type: ignore[misc] # built by Cython
             client_flag=CLIENT.FOUND_ROWS,
             program_name=APPLICATION_NAME,
         )
+        # With a time-out asyncmy waits by `asyncio.wait_for`, which before Python 3.12 forgets that
+        # its task was cancelled when that happens as the connection is made.
+        self._connect_timeout = None
         # Given to asyncmy together with `wire`, it would be used before the greeting.
         self._later_context = _context(target)
         self._client_flag &= ~(CLIENT.MULTI_STATEMENTS | CLIENT.LOCAL_FILES)
@@ -224,7 +224,7 @@ async def open_raw(
     raw: GuardedConnection | None = None
     try:
         async with asyncio.timeout(timeout_s):
-            raw = GuardedConnection(target, session, timeout_s, wire)
+            raw = GuardedConnection(target, session, wire)
             await raw.connect()
             raw.count_itself()
     except Exception as error:

@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 
 from bulkhead.engine.drivers.bootstrap import quote_name
+from bulkhead.engine.drivers.pooler import probe_pooling
 from bulkhead.engine.drivers.protocol import Capabilities, DatabaseSpec
 
 NOTIFY_TIMEOUT_S = 2.0
@@ -23,8 +24,12 @@ async def probe_database(
     other: Any,  # noqa: ANN401
     client: Any,  # noqa: ANN401
     spec: DatabaseSpec,
+    connect: Callable[[], Awaitable[Any]],
 ) -> Capabilities:
-    """Try everything with three connections to the database: two administrators and a client."""
+    """Try everything with three connections to the database: two administrators and a client.
+
+    `connect` opens one more for the client, where that is needed to tell.
+    """
     attempt = _Attempts(admin, other, client, spec, f"bulkhead_probe_{secrets.token_hex(4)}")
     return Capabilities(
         server_version=await admin.fetchval("show server_version"),
@@ -38,7 +43,7 @@ async def probe_database(
         snapshot_export=await _succeeds(attempt.snapshot_export),
         skip_locked=await _succeeds(attempt.skip_locked),
         set_role=await _succeeds(attempt.set_role),
-        behind_pooler=not await _succeeds(attempt.same_backend),
+        pooling=await probe_pooling(client, connect),
         tls=await _succeeds(attempt.tls),
         extensions=frozenset(
             row["name"] for row in await admin.fetch("select name from pg_available_extensions")
@@ -143,21 +148,14 @@ class _Attempts:
         outside: bool = await self.client.fetchval("select current_user = session_user")
         return (inside["role"], inside["claim"]) == ("authenticated", "x") and outside
 
-    async def same_backend(self) -> bool:
-        """Every statement reaches the process that the connection was made with."""
-        for _ in range(3):
-            if (
-                await self.client.fetchval("select pg_backend_pid()")
-                != self.client.get_server_pid()
-            ):
-                return False
-        return True
-
     async def tls(self) -> bool:
-        encrypted: bool | None = await self.client.fetchval(
-            "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
+        """On the wire that begins here, and on that of a pooler, which may be a Unix socket."""
+        row = await self.client.fetchrow(
+            "select ssl, client_addr is null as is_socket "
+            "from pg_stat_ssl join pg_stat_activity using (pid) where pid = pg_backend_pid()"
         )
-        return encrypted is True
+        here = self.client._transport.get_extra_info("ssl_object") is not None  # noqa: SLF001
+        return here and (row["ssl"] is True or row["is_socket"])
 
     async def _create_table(self) -> None:
         await self.admin.execute(

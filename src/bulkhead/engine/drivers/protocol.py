@@ -8,9 +8,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
+from bulkhead.engine.drivers.pooler import Pooling
 from bulkhead.engine.errors import Invalid
 
 # PostgreSQL cuts names at 63 bytes; the longest suffix is `_service`.
@@ -56,6 +57,8 @@ class DatabaseSpec:
     login_prefix: str | None = None
     """What the names of the two logins begin with where that is not the prefix of the owner: gives
     a clone logins of its own, which can connect to no sibling."""
+    located: str | None = None
+    """What a provider calls the database, where it is known: the reference of a project."""
 
     def __post_init__(self) -> None:
         for name in (self.name, self.template, self.role_prefix, self.login_prefix):
@@ -90,9 +93,21 @@ class Capabilities:
     snapshot_export: bool
     skip_locked: bool
     set_role: bool
-    behind_pooler: bool
+    pooling: Pooling
+    """What stands between the client login and its sessions."""
     tls: bool
+    """Whether everything between client and server is encrypted, on both sides of a pooler."""
     extensions: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def behind_pooler(self) -> bool:
+        """Whether a pooler stands in front, in whichever mode."""
+        return self.pooling is not Pooling.NONE
+
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether a session stays with its client from one transaction to the next."""
+        return self.pooling is not Pooling.TRANSACTION
 
 
 class Driver(Protocol):
@@ -138,6 +153,29 @@ class Driver(Protocol):
         """A connection URL for other programs; holds the password."""
 
 
+@runtime_checkable
+class Provider(Driver, Protocol):
+    """A driver each of whose databases is a server of its own, which another system makes."""
+
+    def server_of(self, spec: DatabaseSpec) -> str:
+        """A stable name of the server that the database is; holds no secret."""
+
+    async def begin_database(self, spec: DatabaseSpec) -> None:
+        """Have the server made without waiting for it; raises DatabaseComing while it is not up."""
+
+    async def locate(self, spec: DatabaseSpec) -> str:
+        """What the provider calls the database, for `DatabaseSpec.located`.
+
+        Raises DatabaseMissing.
+        """
+
+    async def address_of(self, spec: DatabaseSpec) -> str:
+        """An address of the host in `url`, for programs that would look the name up by themselves.
+
+        Raises DatabaseMissing, ServerUnreachable.
+        """
+
+
 class ServerConnection(Protocol):
     """One connection, in the words that the connections of all dialects share.
 
@@ -172,6 +210,9 @@ class ServerConnection(Protocol):
 
     async def rollback(self, *, timeout_s: float) -> None:
         """Undo it."""
+
+    async def limit_statements(self, limit_s: float, *, timeout_s: float) -> None:
+        """Have the server stop each statement after `limit_s`, from now on for good."""
 
     async def verify_identity(self, tenant: UUID, *, timeout_s: float) -> None:
         """Check that the database's table `_identity` names `tenant`; raises IdentityMismatch."""

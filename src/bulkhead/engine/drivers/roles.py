@@ -7,7 +7,7 @@ from typing import Any
 
 from bulkhead.engine.drivers.errors import RoleForeign
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Login
-from bulkhead.engine.drivers.scram import scram_verifier
+from bulkhead.engine.drivers.scram import ITERATIONS, scram_verifier
 from bulkhead.engine.drivers.secret import Secret
 
 VERSION_MEMBERSHIP_OPTIONS = 160000
@@ -81,13 +81,20 @@ async def read_state(admin: Any, spec: DatabaseSpec) -> ServerState:  # noqa: AN
 
 
 def plan_roles(
-    spec: DatabaseSpec, state: ServerState, server: str, secret: Secret
+    spec: DatabaseSpec,
+    state: ServerState,
+    server: str,
+    secret: Secret,
+    iterations: int = ITERATIONS,
 ) -> list[Statement]:
-    """What is missing of the roles of `spec`; raises RoleForeign."""
+    """What is missing of the roles of `spec`; raises RoleForeign.
+
+    `iterations` are those of the passwords of logins that are created.
+    """
     plan = _plan_shared(state)
     plan += _plan_owner(spec.owner, state, server, secret)
     for login in MEMBERSHIPS:
-        plan += _plan_login(spec.login(login), login, state, server, secret)
+        plan += _plan_login(spec.login(login), login, state, server, secret, iterations)
     return plan
 
 
@@ -123,13 +130,13 @@ def _plan_owner(name: str, state: ServerState, server: str, secret: Secret) -> l
 
 
 def _plan_login(
-    name: str, login: Login, state: ServerState, server: str, secret: Secret
+    name: str, login: Login, state: ServerState, server: str, secret: Secret, iterations: int
 ) -> list[Statement]:
     plan = []
     role = state.roles.get(name)
     if role is None:
         role = RoleState(name)
-        verifier = scram_verifier(secret.password(name))
+        verifier = scram_verifier(secret.password(name), iterations=iterations)
         plan += [
             _creates(f"create role \"{name}\" login noinherit password '{verifier}'"),
             _marks(name, secret),

@@ -26,6 +26,20 @@ class SecretUnusable(BulkheadError):
 
 
 @dataclass(frozen=True, slots=True)
+class SecretText:
+    """Text that shows up neither in a representation nor in a log."""
+
+    value: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return "••••"
+
+    def reveal(self) -> str:
+        """The text itself, for the one place that needs it."""
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
 class Secret:
     """Random bytes that never leave this process."""
 

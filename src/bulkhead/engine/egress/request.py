@@ -82,7 +82,7 @@ async def send(
     """Send `request` where `egress` allows and return the answer, a redirect too.
 
     `context` has certificates to trust instead of the system's. Raises HostRefused, PortRefused,
-    HostUnreachable, AnswerUnusable.
+    HostUnreachable, AnswerUnusable, and Invalid for headers that HTTP does not have.
     """
     target = await egress.check_url(request.url)
     try:

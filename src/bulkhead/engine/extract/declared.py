@@ -88,7 +88,10 @@ def read_table(table: sa.Table, dialect: Dialect) -> DeclaredTable:
 
 
 def compile_sql(clause: ClauseElement, dialect: Dialect) -> str:
-    """An expression in the SQL of `dialect`, columns without their table."""
+    """An expression in the SQL of `dialect`, columns without their table.
+
+    Raises SchemaUnsupported for a backslash in a text for MySQL, where its meaning is a setting.
+    """
     plain = {"include_table": False, "literal_binds": True}
     text = str(clause.compile(dialect=DIALECTS[dialect], compile_kwargs=plain))
     quoted = _QUOTED.finditer(text) if dialect is Dialect.MYSQL else ()

@@ -15,7 +15,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,7 @@ MANIFEST: Final = "manifest.json"
 SCHEMA: Final = "schema.sql"
 NULL: Final = "\\N"
 CHUNK_BYTES: Final = 1 << 16
+UNREADABLE: Final = (zipfile.BadZipFile, KeyError, OSError, EOFError, zlib.error)
 _FIELD: Final = re.compile(r'(?:"((?:[^"]|"")*)"|([^,\n"]*))(,|\r?\n|\Z)')
 
 
@@ -113,6 +114,37 @@ class Entry:
         return self._digest.hexdigest()
 
 
+class HashedFile(io.RawIOBase):
+    """A file of an archive that is being read: at its end its hash is compared."""
+
+    def __init__(self, stream: Any, path: Path, table: ArchivedTable) -> None:  # noqa: ANN401
+        """Read from `stream`, zipfile's."""
+        self.table = table
+        self._stream = stream
+        self._path = path
+        self._digest = hashlib.sha256()
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401
+        """The next bytes; raises ArchiveBroken at the end of a file that was changed."""
+        try:
+            chunk: bytes = self._stream.read(len(buffer))
+        except UNREADABLE as error:
+            raise self.broken("cannot be read") from error
+        self._digest.update(chunk)
+        buffer[: len(chunk)] = chunk
+        if not chunk and self._digest.hexdigest() != self.table.sha256:
+            raise self.broken("was changed")
+        return len(chunk)
+
+    def broken(self, reason: str) -> ArchiveBroken:
+        """What is wrong with it."""
+        return ArchiveBroken(path=str(self._path), reason=f"{self.table.file} {reason}")
+
+
 @contextmanager
 def creating(path: Path) -> Iterator[zipfile.ZipFile]:
     r"""An archive to be filled; it has its name when the block has ended well.
@@ -138,7 +170,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         with zipfile.ZipFile(path) as archive:
             return Manifest.from_json(json.loads(archive.read(MANIFEST)))
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+    except (*UNREADABLE, ValueError, TypeError) as error:
         raise ArchiveBroken(path=str(path), reason="it has no manifest") from error
 
 
@@ -156,7 +188,7 @@ def verify_archive(path: Path) -> Manifest:
                         found.update(chunk)
                 if found.hexdigest() != digest:
                     raise ArchiveBroken(path=str(path), reason=f"{name} was changed")
-    except (zipfile.BadZipFile, KeyError, OSError, EOFError, zlib.error) as error:
+    except UNREADABLE as error:
         raise ArchiveBroken(path=str(path), reason="it cannot be read") from error
     return manifest
 
@@ -189,16 +221,62 @@ def parse_rows(text: str) -> Iterator[list[str | None]]:
             row = []
 
 
-def _cell(value: Any) -> str:  # noqa: ANN401
+@contextmanager
+def reading(path: Path, table: ArchivedTable) -> Iterator[HashedFile]:
+    """A table's file in an archive; raises ArchiveBroken when the file is not what it was."""
+    with ExitStack() as opened:
+        try:
+            archive = opened.enter_context(zipfile.ZipFile(path))
+            stream = opened.enter_context(archive.open(table.file))
+        except UNREADABLE as error:
+            raise ArchiveBroken(path=str(path), reason="it cannot be read") from error
+        yield HashedFile(stream, path, table)
+
+
+def read_rows(file: HashedFile) -> Iterator[list[str | None]]:
+    """The rows of a table's file, one after another, without its head; raises ArchiveBroken."""
+    rows = split_rows(io.TextIOWrapper(io.BufferedReader(file), "utf-8", newline=""))
+    try:
+        if tuple(next(rows, ())) != file.table.columns:
+            raise file.broken("does not begin with its columns")
+        for row in rows:
+            if len(row) != len(file.table.columns):
+                raise file.broken("has a row of another length")
+            yield row
+    except ValueError:
+        raise file.broken("is no CSV") from None
+
+
+def split_rows(lines: Iterable[str]) -> Iterator[list[str | None]]:
+    """Rows of which each may have several lines, where they stand within quotes."""
+    parts: list[str] = []
+    quotes = 0
+    for line in lines:
+        parts.append(line)
+        quotes += line.count('"')
+        if quotes % 2 == 0:
+            yield from parse_rows("".join(parts))
+            parts.clear()
+    yield from parse_rows("".join(parts))
+
+
+def text_of(value: Any) -> str | None:  # noqa: ANN401
+    """A value as it stands in an archive, before it is quoted; None for NULL."""
     if value is None:
-        return NULL
+        return None
     if isinstance(value, bytes | bytearray):
-        value = "\\x" + bytes(value).hex()
-    elif isinstance(value, dt.datetime | dt.date | dt.time):
-        value = value.isoformat()
-    elif isinstance(value, dict | list):
-        value = json.dumps(value)
-    text = str(value)
+        return "\\x" + bytes(value).hex()
+    if isinstance(value, dt.datetime | dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, dict | list):
+        return json.dumps(value)
+    return str(value)
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401
+    text = text_of(value)
+    if text is None:
+        return NULL
     if text in ("", NULL) or any(character in text for character in ',"\r\n\\'):
         return '"' + text.replace('"', '""') + '"'
     return text

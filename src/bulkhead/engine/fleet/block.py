@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
-from bulkhead.engine.drivers.errors import ServerUnreachable, StatementTimeout, is_connection_loss
+from bulkhead.engine.drivers.errors import (
+    PoolerExhausted,
+    ServerUnreachable,
+    StatementTimeout,
+    is_connection_loss,
+)
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.fleet.budget import Lease
 from bulkhead.engine.fleet.connection import TenantConnection, TransactionBlock
@@ -14,7 +19,7 @@ from bulkhead.engine.fleet.model import TenantId, TenantState
 from bulkhead.engine.fleet.pools import TenantPool
 
 BEGINS_MAX = 3
-HOPELESS = (StatementTimeout, ServerUnreachable)
+HOPELESS = (PoolerExhausted, StatementTimeout, ServerUnreachable)
 """Losses of a connection after which another one fares no better."""
 
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -45,6 +45,8 @@ class Entry:
     is_active: bool = False
     """Whether the row says that the tenant is served."""
     pool: TenantPool | None = None
+    is_wanted: bool = False
+    """Whether it was asked for since it was last looked at for eviction."""
     retry_at_s: float = 0.0
     """Until then the registry is not asked again, because it was away."""
     had_connected: bool = False
@@ -76,7 +78,7 @@ class _Load:
 
 @dataclass(slots=True, eq=False)
 class TenantCache:
-    """At most `entries_max` tenants, those that were asked for last."""
+    """At most `entries_max` tenants, those that were asked for lately."""
 
     load: Callable[[TenantId], Awaitable[TenantRow]]
     entries_max: int = 10_000
@@ -92,12 +94,16 @@ class TenantCache:
         """What is known of the tenant at the moment."""
         return self._entries.get(tenant)
 
+    def entries(self) -> Iterable[Entry]:
+        """Everything that is known at the moment."""
+        return tuple(self._entries.values())
+
     def fresh(self, tenant: TenantId, now_s: float) -> Entry | None:
         """What is known of the tenant if it is known for sure; costs nothing."""
         entry = self._entries.get(tenant)
         if entry is None or entry.changed or now_s - entry.loaded_at_s > entry.ttl_s:
             return None
-        self._entries.move_to_end(tenant)
+        entry.is_wanted = True
         return entry
 
     async def get(self, tenant: TenantId) -> Entry:
@@ -209,21 +215,29 @@ class TenantCache:
         if entry is None:
             entry = Entry(row, loaded_at_s, self._ttl_s(), changed)
             entry.is_active = row.state is TenantState.ACTIVE
+            self._make_room()
             self._entries[row.id] = entry
-            self._evict()
             return entry
         if row.place != entry.row.place:
             retire(entry)
         entry.row, entry.loaded_at_s, entry.changed = row, loaded_at_s, changed
         entry.is_active = row.state is TenantState.ACTIVE
         entry.ttl_s = self._ttl_s()
-        self._entries.move_to_end(row.id)
+        entry.is_wanted = True
         return entry
 
-    def _evict(self) -> None:
-        while len(self._entries) > self.entries_max:
-            _, entry = self._entries.popitem(last=False)
-            retire(entry)
+    def _make_room(self) -> None:
+        """Forget the oldest that nobody asked for since it was last looked at: a second chance.
+
+        As good as forgetting the least recently used one, and asking costs next to nothing.
+        """
+        while len(self._entries) >= self.entries_max:
+            tenant, entry = self._entries.popitem(last=False)
+            if entry.is_wanted:
+                entry.is_wanted = False
+                self._entries[tenant] = entry
+            else:
+                retire(entry)
 
     def _ttl_s(self) -> float:
         return self.ttl_s * random.uniform(0.8, 1.2)  # noqa: S311

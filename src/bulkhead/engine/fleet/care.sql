@@ -1,8 +1,19 @@
 -- name: add_deletion
--- A tenant is deleted; nothing changes when it was before.
-insert into bulkhead.fleet_deletions (tenant, fleet, reason, purge_at)
+-- A tenant is deleted; nothing changes when it was before, unless it was made again after it was
+-- gone.
+insert into bulkhead.fleet_deletions as d (tenant, fleet, reason, purge_at)
 values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4))
-on conflict (tenant) do nothing
+on conflict (tenant) do update
+set fleet = excluded.fleet,
+  state = excluded.state,
+  reason = excluded.reason,
+  purge_at = excluded.purge_at,
+  archive = null,
+  manifest = null,
+  attempts = 0,
+  requested_at = excluded.requested_at,
+  finished_at = null
+where d.state = 'dropped'
 
 -- name: find_deletion
 -- The deletion of a tenant.
@@ -38,15 +49,28 @@ where tenant in (
 returning tenant, fleet, state, reason, purge_at, archive, manifest, attempts, error, requested_at,
   finished_at
 
+-- name: hold_deletion
+-- Go on with a purge; nothing when somebody else has it, or it was taken back.
+update bulkhead.fleet_deletions
+set leased_until = clock_timestamp() + make_interval(secs => $4)
+where tenant = $1
+  and attempts = $2
+  and requested_at = $3
+  and state <> 'dropped'
+returning tenant
+
 -- name: note_export
--- The tenant's rows are in an archive.
+-- The tenant's rows are in an archive, or it has none here; it is not restored any more.
 update bulkhead.fleet_deletions
 set state = 'exported',
-  archive = $2,
-  manifest = $3,
+  archive = $4,
+  manifest = $5,
   error = null
 where tenant = $1
+  and attempts = $2
+  and requested_at = $3
   and state = 'waiting'
+returning tenant
 
 -- name: note_dropped
 -- There is nothing left of the tenant but its archive.
@@ -56,13 +80,19 @@ set state = 'dropped',
   leased_until = null,
   finished_at = clock_timestamp()
 where tenant = $1
+  and attempts = $2
+  and requested_at = $3
+  and state <> 'dropped'
+returning tenant
 
 -- name: note_purge_failure
 -- It is tried again later.
 update bulkhead.fleet_deletions
-set error = $2,
-  leased_until = clock_timestamp() + make_interval(secs => $3)
+set error = $4,
+  leased_until = clock_timestamp() + make_interval(secs => $5)
 where tenant = $1
+  and attempts = $2
+  and requested_at = $3
 
 -- name: list_deletions
 -- The deletions of a fleet that are not at their end.

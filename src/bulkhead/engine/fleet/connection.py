@@ -135,7 +135,8 @@ class TenantConnection:
     ) -> None:
         """Run a statement once for each of at most `ROWS_PER_CALL_MAX` rows of values.
 
-        Rows of a Core statement all have the same columns. Either all take effect, or none.
+        Rows of a Core statement all have the same columns. Either all take effect, or none. Raises
+        Invalid for more rows, and for a list among the values of a Core statement.
         """
         if not rows:
             return
@@ -289,7 +290,7 @@ def prepare(
     `wiped` says that what it leaves in the session does not stay.
     """
     if isinstance(statement, str):
-        return Prepared(statement, _ordered(params), None, leaves_traces(statement, wiped))
+        return Prepared(statement, ordered(params), None, leaves_traces(statement, wiped))
     compiler = compiler_for(dialect)
     if isinstance(statement, ExecutableDDLElement):
         return Prepared(compiler.render(statement), (), None, False)  # noqa: FBT003 - no traces
@@ -322,7 +323,8 @@ def _named(params: Params) -> Mapping[str, Any]:
     return params
 
 
-def _ordered(params: Params) -> Sequence[Any]:
+def ordered(params: Params) -> Sequence[Any]:
+    """The values of plain SQL; raises Invalid for values by name."""
     if type(params) is list:
         return params
     if isinstance(params, Mapping):

@@ -7,24 +7,27 @@ checked before a customer's host may be connected to.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bulkhead.engine.clock import monotonic_s
-from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.connections.claims import SERVICE, Role
 from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.drivers.errors import translate
-from bulkhead.engine.drivers.postgres import PostgresDriver
+from bulkhead.engine.drivers.postgres import PostgresDriver, is_pooled
 from bulkhead.engine.drivers.postgres_connection import PostgresConnection
 from bulkhead.engine.drivers.protocol import (
     DatabaseSpec,
     Dialect,
     Driver,
     Login,
+    Provider,
     ServerConnection,
 )
 from bulkhead.engine.drivers.secret import Secret
+from bulkhead.engine.drivers.supabase_api import TokenRefused
 from bulkhead.engine.errors import BulkheadError, ConfigurationInvalid
 from bulkhead.engine.fleet.model import (
     ConnectionConfig,
@@ -34,7 +37,7 @@ from bulkhead.engine.fleet.model import (
     TenantRow,
 )
 from bulkhead.engine.fleet.outside import endpoint_of
-from bulkhead.engine.fleet.registry import get_server
+from bulkhead.engine.fleet.registry import TenantChanged, get_server, get_tenant
 from bulkhead.engine.fleet.seals import Seals
 from bulkhead.engine.fleet.tenant_database import TenantDatabase
 
@@ -42,6 +45,8 @@ OUTSIDE_CONNECTIONS_MAX = 8
 """To one host and port that is not managed here, over all tenants that name it."""
 SERVER_TTL_S = 60.0
 BECOME = "set role service_role"
+
+log = logging.getLogger(__name__)
 
 Outside = Callable[[ConnectionConfig], TenantDatabase]
 Manage = Callable[[ConnectionConfig, Secret], Driver]
@@ -56,7 +61,9 @@ class ManagedDatabase:
 
     @property
     def server(self) -> str:
-        """The driver's name of it."""
+        """The driver's name of it, or of the one server that the database is."""
+        if isinstance(self.driver, Provider):
+            return self.driver.server_of(self.spec)
         return self.driver.server
 
     @property
@@ -70,6 +77,8 @@ class ManagedDatabase:
         if self.dialect is not Dialect.POSTGRESQL:
             connection: ServerConnection = raw
             return connection
+        if is_pooled(self.driver):
+            return PostgresConnection(raw, pooled=True, settings={"role": Role.SERVICE.value})
         try:
             await raw.execute(BECOME, timeout=timeout_s)
         except BaseException as error:
@@ -81,14 +90,21 @@ class ManagedDatabase:
 
 
 def manage_postgres(config: ConnectionConfig, secret: Secret) -> Driver:
-    """The driver of a PostgreSQL server whose administrator `config` names."""
-    return PostgresDriver(endpoint_of(config), secret)
+    """The driver of a PostgreSQL server whose administrator `config` names, and its pooler."""
+    endpoint, address = endpoint_of(config), config.pooler_address
+    if address is None:
+        return PostgresDriver(endpoint, secret)
+    host, port = address
+    return PostgresDriver(endpoint, secret, pooler=replace(endpoint, host=host, port=port))
 
 
 def spec_of_place(place: TenantPlace) -> DatabaseSpec:
     """What a tenant's database on a managed server is called and whose roles it has."""
     return DatabaseSpec(
-        place.database, role_prefix=place.role_prefix, login_prefix=place.login_prefix
+        place.database,
+        role_prefix=place.role_prefix,
+        login_prefix=place.login_prefix,
+        located=place.located,
     )
 
 
@@ -98,8 +114,6 @@ class Opened:
 
     database: TenantDatabase
     connections_max: int
-    pooled: bool = False
-    """Whether a pooler may lead each transaction to another session."""
 
 
 @dataclass(slots=True, eq=False)
@@ -135,7 +149,7 @@ class Databases:
             raise ConfigurationInvalid(reason=f"tenant {tenant.id} has neither server nor address")
         config = await self.seals.open_connection(tenant.id, place.sealed_connection)
         limit = server.connections_max if place.server is not None else OUTSIDE_CONNECTIONS_MAX
-        return Opened(self.reach(config), limit, config.pooled)
+        return Opened(self.reach(config), limit)
 
     def reach(self, config: ConnectionConfig) -> TenantDatabase:
         """A database that is not managed here; raises ConfigurationInvalid for its kind."""
@@ -143,6 +157,14 @@ class Databases:
         if outside is None:
             raise ConfigurationInvalid(reason=f"databases of kind '{config.kind}' are not set up")
         return outside(config)
+
+    async def verify_unchanged(self, tenant: TenantRow) -> None:
+        """Pass while the tenant is where it was, and in its state; raises TenantChanged."""
+        async with self.registry.transaction(SERVICE, read_only=True) as tx:
+            row = await get_tenant(tx, tenant.id)
+        if (row.state, row.place) != (tenant.state, tenant.place):
+            expected = f"{tenant.state.value} where it was"
+            raise TenantChanged(tenant=tenant.id, expected=expected)
 
     async def server(self, name: str) -> ServerRow:
         """What the registry says of a server, not older than `SERVER_TTL_S` if it can be asked."""
@@ -156,8 +178,26 @@ class Databases:
             if known is None or error.status != 503:  # noqa: PLR2004 - it is away
                 raise
             row = known[1]
-        self._servers[name] = (monotonic_s(), row)
+        self.learn(row)
         return row
+
+    def learn(self, server: ServerRow) -> None:
+        """Know what was just read of a server."""
+        self._servers[server.name] = (monotonic_s(), server)
+
+    async def drop(self, server: ServerRow, spec: DatabaseSpec) -> None:
+        """Drop a database on a managed server.
+
+        Where that is an account of its owner, who has taken the access to it away, the database is
+        left to its owner. Raises what the driver raises.
+        """
+        driver = await self.driver(server)
+        try:
+            await driver.drop_database(spec)
+        except TokenRefused as error:
+            if server.reserved_for is None:
+                raise
+            log.warning("database '%s' is left to its owner: %s", spec.name, error)
 
     async def driver(self, server: ServerRow) -> Driver:
         """The driver of a managed server, with its administrator's rights.

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import SERVICE
@@ -19,26 +19,63 @@ from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.fleet.block import ConnectionBlock, TenantTransaction, Use
 from bulkhead.engine.fleet.budget import Lease, ServerBudget
 from bulkhead.engine.fleet.cache import Entry, TenantCache, retire
-from bulkhead.engine.fleet.connection import Params, Statement, TenantConnection, prepare
+from bulkhead.engine.fleet.connection import (
+    Params,
+    Statement,
+    TenantConnection,
+    leaves_traces,
+    ordered,
+    prepare,
+)
 from bulkhead.engine.fleet.databases import Databases
-from bulkhead.engine.fleet.limits import FleetLimits
+from bulkhead.engine.fleet.limits import STATEMENT_TIMEOUT_S, FleetLimits
 from bulkhead.engine.fleet.model import TenantId, TenantRow, TenantState
 from bulkhead.engine.fleet.pools import TenantPool
 from bulkhead.engine.fleet.refusal import CLOSED, REFUSALS, SERVED, PoolRetired, refusal
 from bulkhead.engine.fleet.registry import CHANNEL, get_tenant
 from bulkhead.engine.fleet.statement import Row
+from bulkhead.engine.fleet.tenant_database import Limited, TenantDatabase
 from bulkhead.engine.messaging.listener import Listener
+
+if TYPE_CHECKING:
+    from bulkhead.engine.fleet.migrate_tenant import FleetMigrations
 
 REAP_EVERY_S = 15.0
 RETRY_S = 0.05
 ROUNDS_MAX = 100
+OUTSIDE = "outside"
+"""What servers are called together that are not managed here."""
 
 
 class Gate(Protocol):
     """Looks at a tenant before its database is opened."""
 
+    @property
+    def migrations(self) -> FleetMigrations:
+        """Those that a tenant needs before the code can work with it."""
+
+    def bears(self, tenant: TenantRow) -> bool:
+        """Whether the code can work with the schema that the tenant has."""
+
     async def admit(self, tenant: TenantRow) -> None:
         """Return once the tenant can be served; raises why it cannot."""
+
+
+@dataclass(slots=True)
+class ServerUse:
+    """What this process makes of a server, over all tenants on it."""
+
+    limit: int | None = None
+    """Of connections; None for servers that are not managed here, which are many."""
+    pools: int = 0
+    in_use: int = 0
+    idle: int = 0
+    waiting: int = 0
+    """Requests that wait for a connection."""
+    breakers_open: int = 0
+    """Tenants whose database is left alone for a moment."""
+    hosts_down: int = 0
+    """Hosts to which no connection can be opened, whichever tenant asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +84,9 @@ class FleetStats:
 
     tenants: int
     servers: Mapping[str, tuple[int, int, int]]
-    """By server: connections open, of those idle, and the limit."""
+    """By host and port: connections open, of those idle, and the limit."""
+    by_server: Mapping[str, ServerUse]
+    """By the registry's name of a server; those that are not managed here are one, `outside`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -116,20 +155,23 @@ class Fleet:
             return await self._query_slowly(tenant, statement, params)
         # The short way, without anything that a caller could hold on to.
         pool = entry.pool
-        prepared = prepare(pool.database.dialect, statement, params)
-        if prepared.leaves_traces or (lease := pool.acquire_now(now_s)) is None:
+        if type(statement) is str:
+            sql, args, compiled = statement, ordered(params), None
+            lasts = leaves_traces(sql, False)  # noqa: FBT003 - not wiped
+        else:
+            prepared = prepare(pool.database.dialect, statement, params)
+            sql, args, compiled = prepared.sql, prepared.args, prepared.compiled
+            lasts = prepared.leaves_traces
+        if lasts or (lease := pool.acquire_now(now_s)) is None:
             return await self._query_slowly(tenant, statement, params)
         try:
-            rows = await lease.connection.fetch(
-                prepared.sql, prepared.args, timeout_s=self._timeout_s
-            )
+            rows = await lease.connection.fetch(sql, args, timeout_s=self._timeout_s)
         except BaseException as error:
             use = self._use(pool, lease)
             use.connection.note_failure(error)
             self.release(use, error)
             raise
         pool.give_back(lease)
-        compiled = prepared.compiled
         return rows if compiled is None else compiled.convert(rows)
 
     async def _query_slowly(
@@ -169,7 +211,31 @@ class Fleet:
             name: (budget.taken, budget.idle, budget.limit)
             for name, budget in self._budgets.items()
         }
-        return FleetStats(len(self.cache), servers)
+        return FleetStats(len(self.cache), servers, self._uses())
+
+    def _uses(self) -> dict[str, ServerUse]:
+        uses: dict[str, ServerUse] = {}
+        down: set[tuple[str, str]] = set()
+        for entry in self.cache.entries():
+            if (pool := entry.pool) is None:
+                continue
+            place = entry.row.place
+            is_managed = (
+                place.server is not None and place.sealed_connection is None and not place.is_own
+            )
+            name = str(place.server) if is_managed else OUTSIDE
+            use = uses.setdefault(name, ServerUse())
+            use.limit = pool.budget.limit if is_managed else None
+            use.pools += 1
+            use.in_use += pool.in_use
+            use.idle += pool.size - pool.in_use
+            use.waiting += pool.stats.waiting
+            use.breakers_open += pool.breaker.is_open
+            if pool.budget.breaker.is_open:
+                down.add((name, pool.budget.server))
+        for name, _ in down:
+            uses[name].hosts_down += 1
+        return uses
 
     async def lease(self, tenant: TenantId, states: frozenset[TenantState]) -> Use:
         """Lease a connection; `release` it. Prefer `connection`."""
@@ -193,7 +259,7 @@ class Fleet:
                 usable = False
                 self.cache.doubt(connection.tenant)
         elif error is None:
-            pool.breaker.succeeded()
+            pool.succeeded()
         else:
             pool.breaker.abandoned()
             usable = usable and not isinstance(error, asyncio.CancelledError)
@@ -264,13 +330,14 @@ class Fleet:
         if entry.row.place != row.place or self.cache.peek(row.id) is not entry:
             raise PoolRetired(tenant=row.id)
         budget = self._budget(opened.database.server, opened.connections_max)
-        limits = self.limits.pool
-        if opened.pooled:
-            limits = replace(limits, identity_every_s=0)
-        pool = TenantPool(row.id, opened.database, budget, limits)
+        pool = TenantPool(row.id, self._limited(opened.database), budget, self.limits.pool)
         pool.has_connected = entry.had_connected
         entry.pool = pool
         return pool
+
+    def _limited(self, database: TenantDatabase) -> TenantDatabase:
+        limit_s = self.limits.statement_timeout_s
+        return database if limit_s == STATEMENT_TIMEOUT_S else Limited(database, limit_s)
 
     def _budget(self, server: str, limit: int) -> ServerBudget:
         budget = self._budgets.get(server)

@@ -15,7 +15,13 @@ from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.errors import BulkheadError, Unavailable
 from bulkhead.engine.fleet.databases import Databases
-from bulkhead.engine.fleet.migrate import note_migrated
+from bulkhead.engine.fleet.migrate_claim import (
+    claim_one,
+    keeping,
+    ms_since,
+    note_failed,
+    note_migrated,
+)
 from bulkhead.engine.fleet.migrate_tenant import Aim, FleetMigrations, migrate_tenant
 from bulkhead.engine.fleet.model import TenantId, TenantRow
 from bulkhead.engine.fleet.registry import get_tenant
@@ -24,6 +30,8 @@ from bulkhead.engine.migrations.plan import Direction
 WAIT_S = 5.0
 FORGIVE_S = 30.0
 AT_ONCE_MAX = 4
+OWNER = "on request"
+MOVING = "it is being moved, and migrated as soon as the move has made way"
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +41,7 @@ class TenantBehind(Unavailable):
 
     code = "tenant_behind"
     retry_after_s = 5
-    hint = "Migrate the fleet: bulkhead migrate apply --tenants."
+    hint = "Migrate the fleet: bulkhead migrate apply -a {application} --tenants."
 
 
 @dataclass(slots=True, eq=False)
@@ -51,9 +59,13 @@ class SchemaGate:
     _failed: dict[TenantId, tuple[float, BulkheadError]] = field(default_factory=dict)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE_MAX))
 
+    def bears(self, tenant: TenantRow) -> bool:
+        """Whether the code can work with the schema that the tenant has."""
+        return tenant.schema_version >= self.minimum
+
     async def admit(self, tenant: TenantRow) -> None:
         """Return once the tenant is not behind any more; raises TenantBehind."""
-        if tenant.schema_version >= self.minimum:
+        if self.bears(tenant):
             return
         if not self.on_request:
             raise self._behind(tenant, "it has not been migrated yet")
@@ -69,6 +81,8 @@ class SchemaGate:
                 await asyncio.shield(task)
         except TimeoutError:
             raise self._behind(tenant, "it is being migrated at the moment") from None
+        except TenantBehind:
+            raise
         except BulkheadError as error:
             raise self._behind(tenant, error.message) from error
 
@@ -79,27 +93,33 @@ class SchemaGate:
 
     async def _migrate(self, tenant: TenantId) -> None:
         """In turn with others, and with other processes by the lock in the database."""
-        registry = self.databases.registry
+        registry, migrations = self.databases.registry, self.migrations
         async with self._slots:
-            try:
-                began_s = monotonic_s()
-                async with registry.transaction(SERVICE, read_only=True) as tx:
-                    row = await get_tenant(tx, tenant)
-                if row.schema_version >= self.minimum:
+            async with registry.transaction(SERVICE) as tx:
+                row = await get_tenant(tx, tenant)
+                if self.bears(row):
                     return
-                aim = Aim(Direction.UP, self.migrations.latest)
-                migrated = await migrate_tenant(self.databases, row, self.migrations, aim)
-                duration_ms = round((monotonic_s() - began_s) * 1000)
-                async with registry.transaction(SERVICE) as tx:
-                    await note_migrated(tx, tenant, migrated, duration_ms)
+                claim = await claim_one(tx, tenant, migrations, OWNER)
+                if claim is None:
+                    raise self._behind(row, MOVING)
+            began_s = monotonic_s()
+            try:
+                aim = Aim(Direction.UP, migrations.latest)
+                async with keeping(registry, claim):
+                    migrated = await migrate_tenant(self.databases, row, migrations, aim)
             except BulkheadError as error:
                 log.warning("tenant %s could not be migrated: %s", tenant, error)
                 self._failed[tenant] = (monotonic_s(), error)
+                async with registry.transaction(SERVICE) as tx:
+                    await note_failed(tx, claim, error, ms_since(began_s))
                 raise
             self._failed.pop(tenant, None)
+            async with registry.transaction(SERVICE) as tx:
+                await note_migrated(tx, tenant, row.place.server, migrated, ms_since(began_s))
 
     def _behind(self, tenant: TenantRow, reason: str) -> TenantBehind:
         return TenantBehind(
+            application=self.databases.registry.application,
             tenant=tenant.id,
             version=tenant.schema_version,
             minimum=self.minimum,

@@ -36,6 +36,7 @@ from bulkhead.engine.migrations.statements import Statement
 QUERIES: Final = load_queries(__package__, "journal.sql")
 LOCK_S: Final = 10
 BEGUN, DONE = "begun", "done"
+NO_TIMEOUT: Final = "set local statement_timeout = 0"
 
 BEFORE_NOTE: Final = failpoints.register("fleet.journal:before_note")
 BEFORE_STATEMENT: Final = failpoints.register("fleet.journal:before_statement")
@@ -141,7 +142,7 @@ class Journal:
         """Be alone, and have the tables; on PostgreSQL until the transaction ends."""
         if self.connection.dialect is Dialect.POSTGRESQL:
             statements: Sequence[str] = (
-                "set local statement_timeout = 0",
+                NO_TIMEOUT,
                 f"select pg_catalog.pg_advisory_xact_lock({ADVISORY_KEY})",
                 QUERIES.make_migrations_postgresql,
                 QUERIES.secure_postgresql,
@@ -183,7 +184,9 @@ class Journal:
         if self.connection.dialect is Dialect.POSTGRESQL:
             for statement in statements:
                 await self._send(migration, statement)
+            # It goes back to what the session began with, which may have a time-out.
             await self._execute("reset all")
+            await self._execute(NO_TIMEOUT)
         else:
             await self._run_journaled(step, statements)
         duration_ms = round((monotonic_s() - began_s) * 1000)

@@ -2,6 +2,13 @@
 
 from dataclasses import dataclass, field
 
+STATEMENT_TIMEOUT_S = 8.0
+"""What sessions begin with on every server, so that it need not be told."""
+PATIENCE_S = 0.005
+"""How long to wait for a connection that is in use before another one is opened beside it."""
+WAITING_MAX = 64
+"""How many may wait for one tenant's connections; whoever comes then is refused at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
@@ -23,7 +30,8 @@ class FleetLimits:
 
     tenants_max: int = 10_000
     """How many tenants are kept in mind."""
-    statement_timeout_s: float = 8.0
+    statement_timeout_s: float = STATEMENT_TIMEOUT_S
+    """After that the server stops a statement, wherever it is and whoever runs it."""
     answer_slack_s: float = 2.0
     """How much longer an answer may take: the server's own time-out acts first."""
     idle_s_max: float = 60.0

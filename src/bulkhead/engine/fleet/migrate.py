@@ -20,20 +20,29 @@ from bulkhead.engine import failpoints
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.database import OpenDatabase
-from bulkhead.engine.connections.queries import load_queries
-from bulkhead.engine.connections.transaction import Transaction
 from bulkhead.engine.drivers.errors import is_connection_loss
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.fleet.databases import Databases
-from bulkhead.engine.fleet.migrate_tenant import Aim, FleetMigrations, Migrated, migrate_tenant
+from bulkhead.engine.fleet.migrate_claim import (
+    LEASE_S,
+    QUERIES,
+    Claim,
+    Held,
+    begin_run,
+    is_kept,
+    keeping,
+    list_held,
+    ms_since,
+    note_failed,
+    note_migrated,
+)
+from bulkhead.engine.fleet.migrate_tenant import Aim, FleetMigrations, migrate_tenant
 from bulkhead.engine.fleet.model import TenantId, TenantRow
-from bulkhead.engine.fleet.registry import set_schema, tenant_of
-from bulkhead.engine.ids import new_id
+from bulkhead.engine.fleet.names import TenantNames
+from bulkhead.engine.fleet.registry import tenant_of
 from bulkhead.engine.migrations.plan import Direction, MigrationUnknown
 
-QUERIES: Final = load_queries(__package__, "migrate.sql")
 ATTEMPTS_MAX: Final = 3
-LEASE_S: Final = 600.0
 RETRY_S: Final = 2.0
 POLL_S: Final = 0.2
 CLAIM_AHEAD: Final = 4
@@ -97,6 +106,18 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Due:
+    """How many tenants are not where they should be."""
+
+    due: int
+    """Those that can be migrated now."""
+    waiting: int
+    """Those that are being moved: they come along once that was confirmed or taken back."""
+    held: tuple[Held, ...] = ()
+    """The same ones, the oldest move first."""
+
+
+@dataclass(frozen=True, slots=True)
 class SchemaShare:
     """Tenants of one kind with the same schema."""
 
@@ -147,6 +168,13 @@ class _Run:
     tally: _Tally
 
 
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    tenant: TenantRow
+    attempts: int
+    claim: Claim
+
+
 @dataclass(slots=True, eq=False)
 class FleetMigrator:
     """Migrates the tenants of one fleet."""
@@ -155,15 +183,33 @@ class FleetMigrator:
     migrations: FleetMigrations
     owner: str
     """The process, for people who look at the table."""
+    names: TenantNames | None = None
+    """What people call the tenants."""
 
     async def count_due(
         self, aim: Aim | None = None, tenants: Sequence[TenantId] | None = None
     ) -> int:
-        """How many tenants are not where they should be: one query, whatever the fleet's size."""
+        """How many tenants are not where they should be: one query where there are none.
+
+        Without those that are being moved, which nobody can migrate at the moment.
+        """
+        return (await self.measure_due(aim, tenants)).due
+
+    async def measure_due(
+        self, aim: Aim | None = None, tenants: Sequence[TenantId] | None = None
+    ) -> Due:
+        """As `count_due`, with those that have to wait."""
         aim = aim or Aim(Direction.UP, self.migrations.latest)
+        scope, held = self._scope(aim, tenants), dict[TenantId, Held]()
         async with self._registry.transaction(SERVICE, read_only=True) as tx:
-            found: int = await tx.fetchval(QUERIES.count_due, *self._scope(aim, tenants))
-        return found
+            row = await tx.fetchrow(QUERIES.count_due, *scope, [])
+            if row is not None and (row["due"] or row["waiting"]):
+                held.update(await list_held(tx, self.migrations.fleet))
+                row = await tx.fetchrow(QUERIES.count_due, *scope, list(held))
+        assert row is not None, "it counts"
+        waiting = set(row["waiting"])
+        told = tuple(each for each in held.values() if each.tenant in waiting)
+        return Due(row["due"], len(waiting), told)
 
     async def apply(
         self,
@@ -231,13 +277,8 @@ class FleetMigrator:
         return Outcome(state, due, tally.done, tally.failed, tally.wave + 1, took_s, reason)
 
     async def _begin(self, aim: Aim) -> UUID:
-        fleet, direction = self.migrations.fleet, aim.direction.value
         async with self._registry.transaction(SERVICE) as tx:
-            await tx.execute(QUERIES.end_other_runs, fleet, direction, aim.version)
-            await tx.execute(QUERIES.begin_run, new_id(), fleet, direction, aim.version)
-            row = await tx.fetchrow(QUERIES.find_run, fleet)
-        assert row is not None, "begun just now, by this process or another"
-        return UUID(str(row["id"]))
+            return await begin_run(tx, self.migrations.fleet, aim)
 
     async def _run_waves(self, run: _Run) -> str | None:
         """Wave after wave; why it was stopped, None when nobody is left."""
@@ -266,7 +307,9 @@ class FleetMigrator:
     async def _wait_for_others(self, run: _Run) -> bool:
         """Whether some tenants may come back: they wait for another try, or somebody has them."""
         async with self._registry.transaction(SERVICE, read_only=True) as tx:
-            row = await tx.fetchrow(QUERIES.sum_run, run.id)
+            held = await list_held(tx, self.migrations.fleet)
+            chosen = run.options.tenants
+            row = await tx.fetchrow(QUERIES.sum_run, run.id, chosen and list(chosen), list(held))
         if row is None or not (row["waiting"] or row["running"]):
             return False
         await asyncio.sleep(POLL_S)
@@ -275,7 +318,7 @@ class FleetMigrator:
     async def _run_wave(self, run: _Run, size: int) -> None:
         """Migrate at most `size` tenants, a few at once; the next ones are claimed in time."""
         left, options = size, run.options
-        ready: list[tuple[TenantRow, int]] = []
+        ready: list[_Claimed] = []
         pending: set[asyncio.Task[None]] = set()
         try:
             while True:
@@ -284,7 +327,7 @@ class FleetMigrator:
                     left = left - len(claimed) if claimed else 0
                     ready += claimed
                 while ready and len(pending) < options.parallel:
-                    pending.add(asyncio.create_task(self._migrate(run, *ready.pop(0))))
+                    pending.add(asyncio.create_task(self._migrate(run, ready.pop(0))))
                 if not pending:
                     return
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -296,43 +339,44 @@ class FleetMigrator:
             if pending:
                 await asyncio.wait(pending)
 
-    async def _claim(self, run: _Run, limit: int) -> list[tuple[TenantRow, int]]:
+    async def _claim(self, run: _Run, limit: int) -> list[_Claimed]:
         scope = self._scope(run.aim, run.options.tenants)
         async with self._registry.transaction(SERVICE) as tx:
-            rows = await tx.fetch(
-                QUERIES.claim, *scope, run.id, self.owner, run.options.lease_s, limit
-            )
+            held = await list_held(tx, self.migrations.fleet)
+            lease_s, owner = run.options.lease_s, self.owner
+            rows = await tx.fetch(QUERIES.claim, *scope, run.id, owner, lease_s, limit, list(held))
+            # A move that began in the same instant is seen only now that the tenant is locked.
+            held = await list_held(tx, self.migrations.fleet)
+            if moved := [row["id"] for row in rows if row["id"] in held]:
+                await tx.execute(QUERIES.unclaim, moved)
         await failpoints.reach(CLAIMED)
-        return [(tenant_of(row), row["attempts"]) for row in rows]
+        return [
+            _Claimed(tenant_of(row), row["attempts"], Claim(row["id"], row["started_at"], lease_s))
+            for row in rows
+            if row["id"] not in held
+        ]
 
-    async def _migrate(self, run: _Run, tenant: TenantRow, attempts: int) -> None:
-        began_s = monotonic_s()
+    async def _migrate(self, run: _Run, claimed: _Claimed) -> None:
+        if not await is_kept(self._registry, claimed.claim):
+            return  # It waited for its turn for too long, and is claimed anew.
+        tenant, began_s = claimed.tenant, monotonic_s()
         error: BulkheadError | None = None
         try:
-            migrated = await migrate_tenant(self.databases, tenant, self.migrations, run.aim)
-            await failpoints.reach(MIGRATED)
+            async with keeping(self._registry, claimed.claim):
+                migrated = await migrate_tenant(self.databases, tenant, self.migrations, run.aim)
+                await failpoints.reach(MIGRATED)
+                duration_ms, server = ms_since(began_s), tenant.place.server
+                async with self._registry.transaction(SERVICE) as tx:
+                    await note_migrated(tx, tenant.id, server, migrated, duration_ms)
         except BulkheadError as failure:
-            error = failure
-        duration_ms = round((monotonic_s() - began_s) * 1000)
-        async with self._registry.transaction(SERVICE) as tx:
-            if error is None:
-                await note_migrated(tx, tenant.id, migrated, duration_ms)
-            else:
-                again = is_passing(error) and attempts < ATTEMPTS_MAX
-                retry_s = run.options.retry_s * attempts if again else None
-                told = json.dumps(error.to_json())
-                await tx.execute(QUERIES.note_failed, tenant.id, told, retry_s, duration_ms)
+            error, duration_ms = failure, ms_since(began_s)
+            again = is_passing(error) and claimed.attempts < ATTEMPTS_MAX
+            retry_s = run.options.retry_s * claimed.attempts if again else None
+            async with self._registry.transaction(SERVICE) as tx:
+                await note_failed(tx, claimed.claim, error, duration_ms, retry_s)
         await failpoints.reach(NOTED)
         if error is None or not again:
             run.tally.note(tenant.id, error, duration_ms)
-
-
-async def note_migrated(
-    tx: Transaction, tenant: TenantId, migrated: Migrated, duration_ms: int
-) -> None:
-    """Let the registry know which schema the tenant has now."""
-    await set_schema(tx, tenant, migrated.version, migrated.fingerprint)
-    await tx.execute(QUERIES.note_done, tenant, duration_ms)
 
 
 def wave_sizes(options: RollOut) -> Iterator[int]:

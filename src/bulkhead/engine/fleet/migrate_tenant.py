@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from bulkhead.engine.drivers.errors import FAILURES, translate
@@ -18,12 +19,10 @@ from bulkhead.engine.fleet.journal import Journal
 from bulkhead.engine.fleet.model import ServerKind, TenantRow
 from bulkhead.engine.fleet.owner import Managed, as_owner, find_managed
 from bulkhead.engine.fleet.registry import FIRST
-from bulkhead.engine.migrations.apply import apply
 from bulkhead.engine.migrations.files import Migration, MigrationSet
 from bulkhead.engine.migrations.plan import Direction, Plan, plan_apply, plan_rollback
 from bulkhead.engine.migrations.registry import Applied, ensure_registry, list_applied, record
-from bulkhead.engine.migrations.rollback import roll_back
-from bulkhead.engine.migrations.run import StepDone, set_scope
+from bulkhead.engine.migrations.run import LOCK_TIMEOUT_S, StepDone, run_plan, set_scope
 
 STATEMENT_TIMEOUT_S: Final = 3600.0
 
@@ -82,6 +81,10 @@ class Aim:
         return plan_rollback(database, [files], applied, target)
 
 
+class _NotNoted(Exception):
+    """A database does not know yet of the migrations with which it was made."""
+
+
 async def migrate_tenant(
     databases: Databases, tenant: TenantRow, migrations: FleetMigrations, aim: Aim
 ) -> Migrated:
@@ -103,6 +106,25 @@ async def migrate_tenant(
         journal = Journal(wrapped, database)
         steps = await journal.run(lambda applied: aim.plan(database, files, applied), baseline)
         return Migrated(aim.version, await _fingerprint(connection, migrations), steps)
+
+
+async def migrate_clone(
+    connection: ServerConnection, spec: DatabaseSpec, migrations: FleetMigrations
+) -> None:
+    """Run what a PostgreSQL database lacks by its own record, which came from its template.
+
+    `connection` is its owner's. For the provisioning of a fleet; may be repeated. Raises what
+    `engine.migrations` raises.
+    """
+    files, aim = migrations.set_for(connection.dialect), Aim(Direction.UP, migrations.latest)
+    raw: Any = connection.raw  # type: ignore[attr-defined]
+    await run_plan(
+        raw,
+        spec,
+        lambda applied: aim.plan(spec.name, files, applied),
+        expected_hash=None,
+        lock_timeout_s=LOCK_TIMEOUT_S,
+    )
 
 
 async def note_versions(
@@ -135,17 +157,24 @@ async def _migrate_managed(
     aim: Aim,
 ) -> Migrated:
     spec = managed.spec
-    target = {files.namespace: aim.version}
+
+    def plan(applied: Sequence[Applied]) -> Plan:
+        if baseline and not any(each.namespace == files.namespace for each in applied):
+            raise _NotNoted
+        return aim.plan(spec.name, files, applied)
+
     async with managed.administer() as raw:
-        if baseline and not any(r.namespace == files.namespace for r in await list_applied(raw)):
+        run_it = partial(
+            run_plan, raw, spec, plan, expected_hash=None, lock_timeout_s=LOCK_TIMEOUT_S
+        )
+        try:
+            run = await run_it()
+        except _NotNoted:
             async with raw.transaction():
                 await set_scope(raw, spec)
                 await ensure_registry(raw)
                 await _note_baseline(raw, files.namespace, baseline)
-        if aim.direction is Direction.UP:
-            run = await apply(raw, spec, [files], target=target)
-        else:
-            run = await roll_back(raw, spec, [files], target)
+            run = await run_it()
         fingerprint = await _fingerprint(PostgresConnection(raw), migrations)
     return Migrated(aim.version, fingerprint, run.steps)
 

@@ -16,10 +16,24 @@ from typing import Any, NewType, Self
 from uuid import UUID
 
 from bulkhead.engine.drivers.endpoint import Tls
+from bulkhead.engine.drivers.secret import SecretText
 from bulkhead.engine.errors import Invalid
+
+__all__ = [
+    "ConnectionConfig",
+    "SecretText",
+    "ServerKind",
+    "ServerRow",
+    "TenantId",
+    "TenantPlace",
+    "TenantRow",
+    "TenantState",
+]
 
 TenantId = NewType("TenantId", UUID)
 
+OWN = "own-"
+"""What the names of servers begin with that are accounts of owners."""
 PORT_MAX = 65535
 TEXT_CHARACTERS_MAX = 255
 SECRET_CHARACTERS_MAX = 4096
@@ -57,20 +71,6 @@ class TenantState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SecretText:
-    """Text that shows up neither in a representation nor in a log."""
-
-    value: str = field(repr=False)
-
-    def __str__(self) -> str:
-        return "••••"
-
-    def reveal(self) -> str:
-        """The text itself, for the one place that needs it."""
-        return self.value
-
-
-@dataclass(frozen=True, slots=True)
 class ConnectionConfig:
     """How a database that somebody else runs is reached; raises Invalid for unusable fields.
 
@@ -93,12 +93,21 @@ class ConnectionConfig:
     """Of a Supabase project, its address."""
     service_role_key: SecretText | None = None
     """Of a Supabase project, its key."""
+    organization: str | None = None
+    """Of an account with Supabase, where projects are made; `password` is its access token, and
+    `host` that of the Management API."""
+    region: str | None = None
+    """Of such an account, where its projects are."""
+    pooler: str | None = None
+    """Of a server of the fleet, `host:port` of the pooler through which its tenants are reached."""
 
     def __post_init__(self) -> None:
         if not _HOST.fullmatch(self.host) or len(self.host) > TEXT_CHARACTERS_MAX:
             raise Invalid(reason="the host must be one host name or one address")
         if not 0 < self.port <= PORT_MAX:
             raise Invalid(reason=f"the port must be a number from 1 to {PORT_MAX}")
+        if self.pooler is not None:
+            _ = self.pooler_address
         for what, text in (("database", self.database), ("username", self.username)):
             if not text or len(text) > TEXT_CHARACTERS_MAX or not text.isprintable():
                 raise Invalid(reason=f"the {what} must be a name of printable characters")
@@ -110,6 +119,24 @@ class ConnectionConfig:
         """Host and port: a name for budgets, logs and messages."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+    @property
+    def pooler_address(self) -> tuple[str, int] | None:
+        """Host and port of the pooler; raises Invalid for an unusable one."""
+        if self.pooler is None:
+            return None
+        name, _, port = self.pooler.rpartition(":")
+        host = name[1:-1] if name[:1] == "[" and name[-1:] == "]" else name
+        if not (_HOST.fullmatch(host) and port.isdecimal() and 0 < int(port) <= PORT_MAX):
+            raise Invalid(reason="the pooler must be host:port")
+        return host, int(port)
+
+    @property
+    def proves_server(self) -> bool:
+        """Whether nobody but the server itself can be at the other end."""
+        return self.tls is Tls.VERIFY_FULL or (
+            self.tls is Tls.VERIFY_CA and self.ca_pem is not None
+        )
 
     def to_bytes(self) -> bytes:
         """Render everything, the secrets too, to be sealed."""
@@ -125,6 +152,9 @@ class ConnectionConfig:
             "pooled": self.pooled,
             "project_url": self.project_url,
             "service_role_key": self.service_role_key and self.service_role_key.value,
+            "organization": self.organization,
+            "region": self.region,
+            "pooler": self.pooler,
         }
         return json.dumps(
             {key: value for key, value in fields.items() if value is not None}
@@ -165,6 +195,8 @@ class ServerRow:
     generation: int
     sealed_endpoint: bytes | None = field(repr=False)
     """The administrator's connection; None where the process knows the server by its settings."""
+    reserved_for: TenantId | None = None
+    """The only tenant that is placed on it, because it is an account of that tenant's owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +213,13 @@ class TenantPlace:
     """What the names of roles and logins begin with, as in `DatabaseSpec`."""
     sealed_connection: bytes | None = field(repr=False)
     """A sealed `ConnectionConfig`; None where the logins of a managed server are used."""
+    located: str | None = None
+    """What the provider of the server calls the database, as in `DatabaseSpec`."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is in an account of its owner, which is a server for this tenant alone."""
+        return self.server is not None and self.server.startswith(OWN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import datetime as dt
 import json
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -45,6 +45,7 @@ class MoveStep(StrEnum):
     REVERTED = "reverted"
 
 
+STEPS: Final = frozenset(step.value for step in MoveStep)
 BEFORE_FLIP: Final = frozenset(
     [MoveStep.STARTED, MoveStep.SCHEMA, MoveStep.COPYING, MoveStep.FENCED]
 )
@@ -66,6 +67,13 @@ class MoveBusy(Conflict):
     """Another process works on the move of tenant {tenant}."""
 
     code = "move_busy"
+
+
+class MoveOfAnother(Conflict):
+    """The move of tenant {tenant} is at step '{step}', which this release does not know."""
+
+    code = "move_of_another_release"
+    hint = "Leave it to the release that has taken it up; nothing of it was touched."
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,11 @@ class Move:
     finished_at: dt.datetime | None
 
     @property
+    def was_verified(self) -> bool:
+        """Whether rows were compared before; so that of `flipped` ones an upgrade is the reason."""
+        return self.report is not None
+
+    @property
     def forward(self) -> str:
         """What the publication, the subscription and the slot towards the target are called."""
         return f"bulkhead_move_{self.id.hex}"
@@ -101,8 +114,10 @@ class Move:
 
 
 def move_of(row: Any) -> Move:  # noqa: ANN401 - asyncpg.Record
-    """Read a row of `fleet_moves`."""
+    """Read a row of `fleet_moves`; raises MoveOfAnother."""
     fields = dict(row)
+    if fields["step"] not in STEPS:
+        raise MoveOfAnother(tenant=fields["tenant"], step=fields["step"])
     for name in ("error", "report"):
         fields[name] = json.loads(fields[name]) if fields[name] is not None else None
     fields["step"] = MoveStep(fields["step"])
@@ -111,7 +126,7 @@ def move_of(row: Any) -> Move:  # noqa: ANN401 - asyncpg.Record
 
 
 async def find_move(tx: Transaction, tenant: TenantId) -> Move | None:
-    """The open move of a tenant."""
+    """The open move of a tenant; raises MoveOfAnother."""
     row = await tx.fetchrow(QUERIES.find_move, tenant)
     return move_of(row) if row is not None else None
 
@@ -123,36 +138,77 @@ async def get_move(tx: Transaction, move: UUID) -> Move:
 
 async def note_step(tx: Transaction, move: Move, step: MoveStep) -> None:
     """A move has come to `step`; raises MoveBusy when somebody else has moved it on."""
-    row = await tx.fetchrow(QUERIES.note_step, move.id, move.step.value, step.value, LEASE_S)
+    row = await tx.fetchrow(QUERIES.note_step, move.id, move.step.value, step.value)
     if row is None:
         raise MoveBusy(tenant=move.tenant)
 
 
+async def note_alarm(tx: Transaction, move: Move) -> None:
+    """The time of a move is over, or its way back is given up; raises MoveBusy as `note_step`."""
+    if await tx.fetchrow(QUERIES.note_alarm, move.id, move.step.value) is None:
+        raise MoveBusy(tenant=move.tenant)
+
+
+@dataclass(slots=True)
+class _Lease:
+    move: Move
+    until: dt.datetime
+    """As the registry has it, which tells whose it is."""
+
+
 @asynccontextmanager
 async def leased(registry: OpenDatabase, move: Move) -> AsyncIterator[None]:
-    """Be the only one who works on the move; what fails is noted. Raises MoveBusy."""
+    """Be the only one who works on the move; what fails is noted.
+
+    Raises MoveBusy, also from within the block when somebody else has taken the move over: this
+    process has slept for longer than its lease.
+    """
     async with registry.transaction(SERVICE) as tx:
-        if await tx.fetchrow(QUERIES.lease_move, move.id, LEASE_S) is None:
-            raise MoveBusy(tenant=move.tenant)
-    error: BulkheadError | None = None
-    renewing = asyncio.create_task(_renew(registry, move))
+        until = await tx.fetchval(QUERIES.lease_move, move.id, LEASE_S)
+    if until is None:
+        raise MoveBusy(tenant=move.tenant)
+    lease, error = _Lease(move, until), None
     try:
-        yield
+        async with asyncio.timeout(None) as ours:
+            ended = asyncio.Event()
+            renewing = asyncio.create_task(_renew(registry, lease, ours, ended))
+            try:
+                yield
+            finally:
+                ended.set()  # Not in the midst of it: which lease it is has to be known.
+                await renewing
     except BulkheadError as failure:
         error = failure
         raise
+    except TimeoutError as lost:
+        if not ours.expired():
+            raise
+        raise MoveBusy(tenant=move.tenant) from lost
     finally:
-        renewing.cancel()
         told = json.dumps(error.to_json()) if error is not None else None
         async with registry.transaction(SERVICE) as tx:
-            await tx.execute(QUERIES.release_move, move.id, told)
+            await tx.execute(QUERIES.release_move, move.id, told, lease.until)
 
 
-async def _renew(registry: OpenDatabase, move: Move) -> None:
-    while True:
-        await asyncio.sleep(LEASE_S / 4)
+async def _renew(
+    registry: OpenDatabase, lease: _Lease, ours: asyncio.Timeout, ended: asyncio.Event
+) -> None:
+    """Renew the lease until `ended`; lets `ours` be over when it is lost."""
+    while not await _comes(ended, LEASE_S / 4):
         try:
             async with registry.transaction(SERVICE) as tx:
-                await tx.execute(QUERIES.renew_move, move.id, LEASE_S)
+                until = await tx.fetchval(QUERIES.renew_move, lease.move.id, LEASE_S, lease.until)
         except BulkheadError as error:
             log.warning("the lease of a move could not be renewed: %s", error)
+            continue
+        if until is None:
+            ours.reschedule(asyncio.get_running_loop().time())
+            return
+        lease.until = until
+
+
+async def _comes(event: asyncio.Event, timeout_s: float) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    return event.is_set()

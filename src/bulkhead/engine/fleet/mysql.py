@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bulkhead.engine.clock import monotonic_s
-from bulkhead.engine.drivers.endpoint import Session, Tls
+from bulkhead.engine.drivers.endpoint import Session
 from bulkhead.engine.drivers.errors import TlsRequired
 from bulkhead.engine.drivers.mysql import MysqlDriver
 from bulkhead.engine.drivers.mysql_adopt import adopt_database, release_database
@@ -106,8 +106,7 @@ def manage_mysql(config: ConnectionConfig, secret: Secret) -> Driver:
 
 def _target(config: ConnectionConfig, checked: Checked) -> Target:
     """As for PostgreSQL, a certificate is verified wherever the way is public."""
-    verified = config.tls is Tls.VERIFY_FULL or (config.tls is Tls.VERIFY_CA and config.ca_pem)
-    if not verified and not checked.is_inside:
+    if not config.proves_server and not checked.is_inside:
         raise TlsRequired(
             server=config.server, reason="on a public network its certificate must be verified"
         )

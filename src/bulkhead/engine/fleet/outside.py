@@ -6,33 +6,39 @@ How a connection is opened is given as a function, a `Dial`: guarded for hosts t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bulkhead.engine.drivers.endpoint import Endpoint, Session, open_connection
+from bulkhead.engine.drivers.errors import PoolerUndeclared, translate
+from bulkhead.engine.drivers.pooler import Pooling, probe_pooling
 from bulkhead.engine.drivers.postgres_connection import PostgresConnection
 from bulkhead.engine.drivers.protocol import Dialect, ServerConnection
 from bulkhead.engine.fleet.model import ConnectionConfig
 
-STATEMENT_TIMEOUT_S = 8.0
+CHECK_TIMEOUT_S = 5.0
 SETTINGS: Mapping[str, str] = {
     "statement_timeout": "8s",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "15s",
 }
-"""What a session elsewhere begins with; those on managed servers have it from their roles."""
+"""What a session elsewhere begins with, or each transaction behind a pooler; on managed servers
+they have it from their roles."""
 
 Dial = Callable[[ConnectionConfig, float], Awaitable[Any]]
 """Opens asyncpg's connection, within seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class OutsidePostgres:
     """A PostgreSQL database that somebody else runs; implements `TenantDatabase`."""
 
     config: ConnectionConfig
     dial: Dial
+    _sessions_stay: bool = False
+    """Whether it was seen that no pooler changes them."""
 
     @property
     def server(self) -> str:
@@ -45,14 +51,32 @@ class OutsidePostgres:
         return Dialect.POSTGRESQL
 
     async def connect(self, *, timeout_s: float) -> ServerConnection:
-        """Open a connection as the user that the configuration names."""
+        """Open a connection as the user that the configuration names.
+
+        Raises PoolerUndeclared where a pooler changes sessions and the configuration does not say
+        so: one client's prepared statement could be another's there.
+        """
         raw = await self.dial(self.config, timeout_s)
-        # A pooler hands nothing on that a session begins with.
-        return PostgresConnection(
-            raw,
-            pooled=self.config.pooled,
-            statement_timeout_s=STATEMENT_TIMEOUT_S if self.config.pooled else 0.0,
-        )
+        if self.config.pooled:
+            # A pooler hands nothing on that a session begins with.
+            return PostgresConnection(raw, pooled=True, settings=SETTINGS)
+        if not self._sessions_stay:
+            await self._verify_sessions(raw, timeout_s)
+        return PostgresConnection(raw)
+
+    async def _verify_sessions(self, raw: Any, timeout_s: float) -> None:  # noqa: ANN401
+        try:
+            async with asyncio.timeout(min(timeout_s, CHECK_TIMEOUT_S)):
+                pooling = await probe_pooling(raw, lambda: self.dial(self.config, timeout_s))
+        except BaseException as error:
+            raw.terminate()
+            if isinstance(error, Exception):
+                raise translate(error) from error
+            raise
+        if pooling is Pooling.TRANSACTION:
+            raw.terminate()
+            raise PoolerUndeclared(server=self.server)
+        self._sessions_stay = True
 
 
 async def dial_plainly(config: ConnectionConfig, timeout_s: float) -> Any:  # noqa: ANN401

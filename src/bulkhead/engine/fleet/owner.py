@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bulkhead.engine.connections.sql import identifier
-from bulkhead.engine.drivers.errors import FAILURES, translate
+from bulkhead.engine.drivers.errors import FAILURES, is_connection_loss, translate
 from bulkhead.engine.drivers.postgres_connection import PostgresConnection
 from bulkhead.engine.drivers.protocol import (
     DatabaseSpec,
@@ -20,6 +20,7 @@ from bulkhead.engine.drivers.protocol import (
 from bulkhead.engine.fleet.databases import Databases, spec_of_place
 from bulkhead.engine.fleet.model import TenantPlace, TenantRow
 from bulkhead.engine.fleet.mysql import OutsideMysql
+from bulkhead.engine.fleet.tenant_database import TenantDatabase
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -46,15 +47,24 @@ class Managed:
             try:
                 yield self.held
             except FAILURES as error:
+                if _is_of_files(error):
+                    raise
                 raise translate(error) from error
             return
         raw: Any = await self.driver.connect(self.spec, Login.ADMIN, timeout_s=CONNECT_TIMEOUT_S)
         try:
             yield raw
         except FAILURES as error:
+            if _is_of_files(error):
+                raise
             raise translate(error) from error
         finally:
             raw.terminate()
+
+
+def _is_of_files(error: BaseException) -> bool:
+    """Whether it is about a file that the block wrote, and not about the server."""
+    return isinstance(error, OSError) and not is_connection_loss(error)
 
 
 async def find_managed(databases: Databases, place: TenantPlace) -> Managed | None:
@@ -95,8 +105,8 @@ async def past_policies(databases: Databases, tenant: TenantRow) -> AsyncIterato
     if managed is None:
         connection = await _connect_outside(databases, tenant)
         try:
-            if connection.dialect is Dialect.POSTGRESQL:
-                await connection.execute("set row_security = off", (), timeout_s=CONNECT_TIMEOUT_S)
+            if isinstance(connection, PostgresConnection):
+                await connection.keep_setting("row_security", "off", timeout_s=CONNECT_TIMEOUT_S)
             yield connection
         finally:
             connection.terminate()
@@ -111,9 +121,15 @@ async def past_policies(databases: Databases, tenant: TenantRow) -> AsyncIterato
         yield PostgresConnection(raw)
 
 
+async def administer_outside(
+    place: TenantDatabase, *, timeout_s: float = CONNECT_TIMEOUT_S
+) -> ServerConnection:
+    """A connection for changes of the schema to a database where one login does everything."""
+    if isinstance(place, OutsideMysql):
+        return await place.administer(timeout_s=timeout_s)
+    return await place.connect(timeout_s=timeout_s)
+
+
 async def _connect_outside(databases: Databases, tenant: TenantRow) -> ServerConnection:
     opened = await databases.open(tenant)
-    place = opened.database
-    if isinstance(place, OutsideMysql):
-        return await place.administer(timeout_s=CONNECT_TIMEOUT_S)
-    return await place.connect(timeout_s=CONNECT_TIMEOUT_S)
+    return await administer_outside(opened.database)

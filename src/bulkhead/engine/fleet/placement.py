@@ -24,7 +24,7 @@ from bulkhead.engine.fleet.registry import (
 
 
 class NoServerFits(Unavailable):
-    """No server of kind '{kind}' with the labels {labels} has room for another tenant."""
+    """No server of kind '{kind}' has room for another tenant; wanted labels: {labels}."""
 
     code = "no_server_fits"
     retry_after_s = 60
@@ -40,6 +40,13 @@ class Wish:
     """The server has all of these."""
     elsewhere_than: str | None = None
     """A server that it must not be."""
+    tenant: TenantId | None = None
+    """Whom it is for: one that is reserved for it comes first; those of others take nobody."""
+
+    def refused(self) -> NoServerFits:
+        """What to raise when no server grants it."""
+        wanted = ", ".join(f"{key}={value}" for key, value in sorted(self.labels.items()))
+        return NoServerFits(kind=self.kind.value, labels=wanted or "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +66,11 @@ async def choose_server(tx: Transaction, wish: Wish) -> ServerRow:
     labels = json.dumps(dict(wish.labels))
     await tx.execute(QUERIES.lock_servers, wish.kind.value)
     # A statement of its own, which sees what others committed while this one waited.
-    row = await tx.fetchrow(QUERIES.choose_server, wish.kind.value, labels, wish.elsewhere_than)
+    row = await tx.fetchrow(
+        QUERIES.choose_server, wish.kind.value, labels, wish.elsewhere_than, wish.tenant
+    )
     if row is None:
-        raise NoServerFits(kind=wish.kind.value, labels=labels)
+        raise wish.refused()
     return server_of(row)
 
 

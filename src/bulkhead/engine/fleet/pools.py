@@ -15,19 +15,18 @@ from dataclasses import dataclass, field
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.breaker import Breaker, DatabaseUnavailable
 from bulkhead.engine.connections.pool import PoolExhausted, PoolStats
-from bulkhead.engine.drivers.errors import LoginRefused, ServerUnreachable, SqlError
+from bulkhead.engine.drivers.errors import (
+    LoginRefused,
+    ServerUnreachable,
+    SqlError,
+    StatementTimeout,
+)
 from bulkhead.engine.errors import BulkheadError, Unavailable
 from bulkhead.engine.fleet.budget import SLOW_S, Lease, ServerBudget
-from bulkhead.engine.fleet.limits import PoolLimits
+from bulkhead.engine.fleet.limits import PATIENCE_S, WAITING_MAX, PoolLimits
 from bulkhead.engine.fleet.model import TenantId
 from bulkhead.engine.fleet.refusal import PoolRetired
 from bulkhead.engine.fleet.tenant_database import TenantDatabase, open_verified
-
-PATIENCE_S = 0.005
-"""How long to wait for a connection that is in use before another one is opened beside it."""
-WAITING_MAX = 64
-"""How many may wait for one tenant's connections; whoever comes then is refused at once."""
-
 
 Waiter = asyncio.Future[Lease | None]
 """Gets a connection, or None: the place for one."""
@@ -47,8 +46,10 @@ class TenantPool:
     stats: PoolStats = field(default_factory=PoolStats)
     has_connected: bool = False
     """Whether the tenant's database has been reached, here or at the place before."""
+    is_suspect: bool = False
+    """Whether its last statement has run out of time."""
     _idle: list[Lease] = field(default_factory=list)
-    _out: dict[int, Lease] = field(default_factory=dict)
+    _out: dict[Lease, None] = field(default_factory=dict)
     """In use, the oldest first."""
     _waiters: deque[tuple[float, Waiter]] = field(default_factory=deque)
     _retired: bool = False
@@ -69,7 +70,7 @@ class TenantPool:
     @property
     def is_slow(self) -> bool:
         """Whether a statement has been running for a while."""
-        oldest = next(iter(self._out.values()), None)
+        oldest = next(iter(self._out), None)
         return oldest is not None and monotonic_s() - oldest.leased_at_s > SLOW_S
 
     @property
@@ -79,14 +80,16 @@ class TenantPool:
 
     def acquire_now(self, now_s: float) -> Lease | None:
         """Lease a connection that is idle and known to be well; None when that takes longer."""
-        if not self._idle or self.breaker.opened:
+        idle = self._idle
+        if not idle or self.breaker.opened:
             return None
-        lease = self._idle[-1]
-        if now_s - lease.verified_at_s > self.limits.identity_every_s:
+        lease = idle[-1]
+        if (
+            now_s - lease.verified_at_s > self.limits.identity_every_s
+            or lease.connection.is_closed()
+        ):
             return None
-        if lease.connection.is_closed():
-            return None
-        self._idle.pop()
+        del idle[-1]
         self.budget.pick(lease)
         return self._lend(lease, now_s)
 
@@ -112,7 +115,7 @@ class TenantPool:
 
     def release(self, lease: Lease, *, usable: bool) -> None:
         """Give a lease back; what is not `usable` is closed and its place is freed."""
-        del self._out[id(lease)]
+        del self._out[lease]
         self._take_back(lease, usable=usable)
         if self._retired:
             self._note_drained()
@@ -120,7 +123,7 @@ class TenantPool:
     def give_back(self, lease: Lease) -> None:
         """Give back a connection that served well; as `release`, and the breaker hears of it."""
         if self.breaker.failures:
-            self.breaker.succeeded()
+            self.succeeded()
         now_s = monotonic_s()
         if (
             self._retired
@@ -130,9 +133,16 @@ class TenantPool:
         ):
             self.release(lease, usable=True)
             return
-        del self._out[id(lease)]
+        del self._out[lease]
         self._idle.append(lease)
         self.budget.put(lease, now_s)
+
+    def succeeded(self) -> None:
+        """Note that the tenant's database has answered."""
+        self.breaker.succeeded()
+        if self.is_suspect:
+            self.is_suspect = False
+            self.budget.trust(self)
 
     def failed(self, error: BulkheadError) -> None:
         """Note that the tenant's server does not answer, or refuses; then nobody waits for it."""
@@ -140,6 +150,9 @@ class TenantPool:
             self.breaker.abandoned()
             return  # The password is being changed, which is over in a moment.
         self.breaker.failed()
+        if isinstance(error, StatementTimeout) and not self.is_suspect:
+            self.is_suspect = True
+            self.budget.suspect(self)
         self._refusal = None if isinstance(error, Unavailable | SqlError) else error
         if self.breaker.is_open:
             self._dismiss(self._unavailable)
@@ -169,19 +182,17 @@ class TenantPool:
     def kill(self) -> None:
         """Retire, and cut off whatever is in use."""
         self.retire()
-        for lease in self._out.values():
+        for lease in self._out:
             lease.connection.terminate()
 
     def grant(self) -> bool:
         """Give the first one who waits a place for a connection; False when nobody does."""
-        while self._waiters:
-            _, waiter = self._waiters.popleft()
-            if not waiter.done():
-                self.size += 1
-                waiter.set_result(None)
-                self._queue_again()
-                return True
-        return False
+        waiter = self._pop_waiter()
+        if waiter is not None:
+            self.size += 1
+            waiter.set_result(None)
+            self._queue_again()
+        return waiter is not None
 
     def discard_idle(self, lease: Lease) -> None:
         """Close an idle connection whose place the budget gives to somebody else."""
@@ -204,14 +215,14 @@ class TenantPool:
 
     def _lend(self, lease: Lease, now_s: float) -> Lease:
         lease.leased_at_s = now_s
-        self._out[id(lease)] = lease
+        self._out[lease] = None
         self.stats.acquired += 1
         return lease
 
     async def _acquire_slowly(self) -> Lease:
         started_s = monotonic_s()
         try:
-            if self.size == 0 and self.budget.take():
+            if self.size == 0 and self.budget.take(self):
                 self.size += 1
                 return await self._open()
             lease = await self._wait()
@@ -240,7 +251,8 @@ class TenantPool:
             self._free_place()
             raise
         self.budget.breaker.succeeded()
-        self.breaker.succeeded()
+        if not self.is_suspect:  # That one can connect does not say that statements end.
+            self.breaker.succeeded()
         self.has_connected = True
         now_s = monotonic_s()
         return Lease(self, connection, now_s, now_s)
@@ -289,8 +301,8 @@ class TenantPool:
     def _give_up(self, waiter: Waiter) -> None:
         if not waiter.done():
             self.stats.timeouts += 1
-            timeout_s = self.limits.acquire_timeout_s
-            waiter.set_exception(PoolExhausted(database=self.tenant, timeout_s=timeout_s))
+            limit_s = self.limits.acquire_timeout_s
+            waiter.set_exception(PoolExhausted(database=self.tenant, timeout_s=limit_s))
 
     def _want_more(self) -> None:
         """Ask for another connection where somebody has waited for longer than that takes."""
@@ -308,21 +320,28 @@ class TenantPool:
         if not waiter.done():
             waiter.cancel()
         if waiter.cancelled() or waiter.exception() is not None:
-            while self._waiters and self._waiters[0][1].done():
-                self._waiters.popleft()
-            if not self._waiters:
-                self.budget.leave(self)
+            self._note_gone()
         elif (lease := waiter.result()) is None:
             self._free_place()
         else:
             self._take_back(lease, usable=True)
 
+    def _note_gone(self) -> None:
+        """Want no place any more when those behind have given up."""
+        while self._waiters and self._waiters[0][1].done():
+            self._waiters.popleft()
+        if not self._waiters:
+            self.budget.leave(self)
+
     def _dismiss(self, error: Callable[[], BulkheadError]) -> None:
         self.budget.leave(self)
-        while self._waiters:
-            _, waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_exception(error())
+        while (waiter := self._pop_waiter()) is not None:
+            waiter.set_exception(error())
+
+    def _pop_waiter(self) -> Waiter | None:
+        """The first one who still waits."""
+        self._note_gone()
+        return self._waiters.popleft()[1] if self._waiters else None
 
     def _take_idle(self) -> Lease | None:
         while self._idle:
@@ -341,35 +360,22 @@ class TenantPool:
             not usable
             or self._retired
             or now_s - lease.opened_at_s > self.limits.age_s_max
-            or (self.budget.is_contended and self._should_yield(now_s))
+            or self.budget.wants_place(self, self._waiters[0][0] if self._waiters else None)
         ):
             self._close(lease)
         elif not self._waiters or not self._hand_over(lease):
             self._idle.append(lease)
             self.budget.put(lease, now_s)
 
-    def _should_yield(self, now_s: float) -> bool:
-        """Whether a tenant that has no connection at all should have this place.
-
-        One that others of the tenant wait for goes over only when it is not the last one, or when
-        it has served for a while: opening a connection costs as much as many statements.
-        """
-        if not self._waiters or self.size > 1:
-            return True
-        waited_s = now_s - self._waiters[0][0]
-        return waited_s < self.budget.waited_s(now_s)
-
     def _hand_over(self, lease: Lease) -> bool:
-        while self._waiters:
-            _, waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(lease)
-                if not self._waiters:
-                    self.budget.leave(self)
-                return True
-        return False
+        waiter = self._pop_waiter()
+        if waiter is not None:
+            waiter.set_result(lease)
+            self._note_gone()
+        return waiter is not None
 
     def _queue_again(self) -> None:
+        self._note_gone()
         if self._waiters and self.size < self.limits.size_max and not self._retired:
             self.budget.queue(self)
         else:
@@ -385,7 +391,7 @@ class TenantPool:
     def _free_place(self) -> None:
         self.size -= 1
         self._queue_again()
-        self.budget.give_back()
+        self.budget.give_back(self)
         self._note_drained()
 
     def _note_drained(self) -> None:

@@ -22,7 +22,7 @@ class TenantSuspended(Forbidden):
     """Tenant {tenant} is suspended: {reason}."""
 
     code = "tenant_suspended"
-    hint = "Nothing is lost. Resume it: bulkhead tenant resume."
+    hint = "Nothing is lost. Resume it: bulkhead tenant resume {tenant}."
 
 
 class TenantMoving(Unavailable):
@@ -37,7 +37,7 @@ class TenantNotReady(Unavailable):
 
     code = "tenant_not_ready"
     retry_after_s = 2
-    hint = "Follow its progress: bulkhead provision status."
+    hint = "Follow its progress: bulkhead provision watch."
 
 
 class TenantDeleted(BulkheadError):
@@ -45,7 +45,7 @@ class TenantDeleted(BulkheadError):
 
     code = "tenant_deleted"
     status = 410
-    hint = "Until its time of grace is over it can be restored: bulkhead tenant restore."
+    hint = "Until its time of grace is over it can be restored: bulkhead tenant restore {tenant}."
 
 
 def refusal(row: TenantRow) -> BulkheadError:

@@ -35,6 +35,7 @@ class TenantUnknown(NotFound):
     """There is no tenant {tenant} in the registry."""
 
     code = "tenant_unknown"
+    hint = "Give it a database first: bulkhead provision start {tenant}."
 
 
 class ServerUnknown(NotFound):
@@ -47,7 +48,10 @@ class ServerInUse(Conflict):
     """Server '{server}' cannot be removed: {reason}."""
 
     code = "server_in_use"
-    hint = "Drain it and move its tenants away first."
+    hint = (
+        "Drain it, move its tenants away and confirm that; if it is gone: "
+        "bulkhead server remove {server} --abandon."
+    )
 
 
 class ServerKindFixed(Conflict):
@@ -81,10 +85,15 @@ class ServerEntry:
     connections_max: int = 60
     labels: Mapping[str, str] = field(default_factory=dict)
     sealed_endpoint: bytes | None = field(default=None, repr=False)
+    reserved_for: TenantId | None = None
+    """The only tenant that is placed on it."""
 
 
 async def add_server(tx: Transaction, entry: ServerEntry) -> ServerRow:
-    """Make a server known, or change what is known of it; raises ServerKindFixed."""
+    """Make a server known, or change what is known of it; raises ServerKindFixed.
+
+    One that is reserved takes its tenant again if it was drained.
+    """
     row = await tx.fetchrow(
         QUERIES.add_server,
         entry.name,
@@ -94,6 +103,7 @@ async def add_server(tx: Transaction, entry: ServerEntry) -> ServerRow:
         entry.connections_max,
         json.dumps(dict(entry.labels)),
         entry.sealed_endpoint,
+        entry.reserved_for,
     )
     if row is None:
         raise ServerKindFixed(server=entry.name, kind=entry.kind.value)
@@ -113,11 +123,37 @@ async def list_servers(tx: Transaction) -> tuple[ServerRow, ...]:
     return tuple(server_of(row) for row in await tx.fetch(QUERIES.list_servers))
 
 
-async def remove_server(tx: Transaction, name: str) -> None:
-    """Forget a server; raises ServerUnknown, ServerInUse."""
+async def remove_server(tx: Transaction, name: str, *, abandon: bool = False) -> None:
+    """Forget a server; raises ServerUnknown, ServerInUse.
+
+    With `abandon` it is gone, and so is what moves have there; `Mover.tend` ends these.
+    """
+    await tx.execute(QUERIES.lock_server, name)
+    # Statements of their own, which see what began while this one waited.
+    await verify_unused(tx, name, abandon=abandon)
+    try:
+        await tx.execute(QUERIES.remove_server, name)
+    except ForeignKeyViolated as error:
+        raise ServerInUse(server=name, reason="databases that were kept ready are on it") from error
+
+
+async def verify_unused(tx: Transaction, name: str, *, abandon: bool = False) -> None:
+    """Pass for a server that has at most what is kept ready there; raises as `remove_server`."""
     server = await get_server(tx, name)
-    if await tx.fetchrow(QUERIES.remove_server, name) is None:
+    if not abandon and (moves := await tx.fetchval(QUERIES.count_moves, name)):
+        raise ServerInUse(server=name, reason=f"{moves} moves have to be confirmed or taken back")
+    if server.tenants:
         raise ServerInUse(server=name, reason=f"it has {server.tenants} tenants")
+
+
+async def drain_reserved(tx: Transaction, tenant: TenantId, *, but: str | None = None) -> None:
+    """Place the tenant on none of the servers that are reserved for it, but `but`."""
+    await tx.execute(QUERIES.drain_reserved, tenant, but)
+
+
+async def remove_reserved(tx: Transaction, tenant: TenantId) -> None:
+    """Forget the servers that were reserved for the tenant, where nothing of it can be left."""
+    await tx.execute(QUERIES.remove_reserved, tenant)
 
 
 async def add_tenant(
@@ -230,6 +266,7 @@ def server_of(row: Any) -> ServerRow:  # noqa: ANN401 - asyncpg.Record
         draining_at=row["draining_at"],
         generation=row["generation"],
         sealed_endpoint=row["sealed_endpoint"],
+        reserved_for=TenantId(row["reserved_for"]) if row["reserved_for"] else None,
     )
 
 
@@ -242,6 +279,7 @@ def tenant_of(row: Any) -> TenantRow:  # noqa: ANN401 - asyncpg.Record
         role_prefix=row["role_prefix"],
         login_prefix=row["login_prefix"],
         sealed_connection=row["sealed_connection"],
+        located=row["located"],
     )
     return TenantRow(
         id=TenantId(row["id"]),
@@ -276,4 +314,5 @@ def _columns(place: TenantPlace) -> tuple[object, ...]:
         place.role_prefix,
         place.login_prefix,
         place.sealed_connection,
+        place.located,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ from bulkhead.engine.fleet.schema_dump import SCHEMAS, dump_schema
 QUERIES: Final = load_queries(__package__, "replication.sql")
 VERSION_MIN: Final = 160000
 """PostgreSQL 16: changes that arrived by replication can be kept from going back."""
+_OWNER: Final = re.compile(r'^ALTER .* OWNER TO ("(?:[^"]|"")+"|\w+);$', re.MULTILINE)
+_SETTING: Final = re.compile(r"^SET (\w+) = [^\n]*;$", re.MULTILINE)
 DROP_TIMEOUT_S: Final = 10.0
 POLL_S: Final = 0.002
 COPY_POLL_S: Final = 0.1
@@ -53,13 +56,18 @@ async def verify_able(managed: Managed) -> None:
     """Pass for a server that can send and follow; raises CapabilityMissing."""
     async with managed.administer() as admin:
         row = await admin.fetchrow(QUERIES.find_limits)
-    if row["able"] and row["version"] >= VERSION_MIN:
-        return
-    raise CapabilityMissing(
-        server=managed.driver.server,
-        capability="moving tenants: PostgreSQL 16, wal_level=logical and a superuser",
-        remedy="Change the settings, or move the tenant by export and clone.",
-    )
+    needed = {
+        "PostgreSQL 16 or later": row["version"] >= VERSION_MIN,
+        "wal_level = logical": row["is_logical"],
+        "a superuser as administrator": row["is_superuser"],
+    }
+    missing = [name for name, is_there in needed.items() if not is_there]
+    if missing:
+        raise CapabilityMissing(
+            server=managed.driver.server,
+            capability=f"for moves, {' and '.join(missing)}",
+            remedy="Change that, or give the rows to a tenant elsewhere: bulkhead tenant clone.",
+        )
 
 
 async def list_moved(managed: Managed) -> tuple[TenantTable, ...]:
@@ -76,14 +84,21 @@ async def list_moved(managed: Managed) -> tuple[TenantTable, ...]:
 
 
 async def copy_schema(source: Managed, target: Managed) -> None:
-    """Make the database on `target` anew, empty, with the schema of `source`."""
+    """Make the database on `target` anew, empty, with the schema of `source`.
+
+    Raises CapabilityMissing when `target` cannot send and follow.
+    """
     text = await dump_schema(source.driver, source.spec)
     async with source.administer() as admin:
         extensions = [row["name"] for row in await admin.fetch(QUERIES.list_extensions)]
     await target.driver.drop_database(target.spec)
     await target.driver.ensure_database(target.spec)
+    await verify_able(target)
     async with target.administer() as admin:
+        settings = {row["name"] for row in await admin.fetch(QUERIES.list_settings)}
+        text = render_for(settings, text)
         had = {row["name"] for row in await admin.fetch(QUERIES.list_extensions)}
+        text = _owned_by(text, {row["name"] for row in await admin.fetch(QUERIES.list_roles)})
         async with admin.transaction():
             for name in extensions:
                 if name not in had:
@@ -95,6 +110,26 @@ async def copy_schema(source: Managed, target: Managed) -> None:
     await target.driver.ensure_database(target.spec)
 
 
+def render_for(settings: Collection[str], text: str) -> str:
+    """A dump for a server that has only these `settings`.
+
+    pg_dump begins with what its own release can be set to, such as `transaction_timeout`, which
+    came with PostgreSQL 17; below that there may be text of functions.
+    """
+    head, first, rest = text.partition("\n-- Name: ")
+    head = _SETTING.sub(lambda found: found[0] if found[1] in settings else "", head)
+    return head + first + rest
+
+
+def _owned_by(text: str, roles: set[str]) -> str:
+    """A dump without owners that are not among `roles`: what the administrator made is its own."""
+    return _OWNER.sub(lambda found: found[0] if _unquoted(found[1]) in roles else "", text)
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
 async def publish(managed: Managed, name: str, tables: Sequence[TenantTable]) -> None:
     """Have a publication of `tables`."""
     async with managed.administer() as admin:
@@ -104,10 +139,19 @@ async def publish(managed: Managed, name: str, tables: Sequence[TenantTable]) ->
 
 
 async def subscribe(target: Managed, source: Managed, name: str, *, copying: bool) -> None:
-    """Have `target` follow `source`; with `copying`, from empty tables and through a new slot."""
+    """Have `target` follow `source`; with `copying`, from empty tables and through a new slot.
+
+    Rows are written as the administrator, not as the owner of their table, because forced row level
+    security holds for owners. Triggers do not fire; what else runs with a row is of our migrations.
+    One that is there is enabled again: it was disabled when `source` was restarted, after which it
+    may have another port.
+    """
     url = source.driver.url(source.spec, Login.ADMIN)
     async with target.administer() as admin:
         if await admin.fetchrow(QUERIES.find_subscription, name) is not None:
+            quoted = identifier(name)
+            await admin.execute(f"alter subscription {quoted} connection {literal(url)}")
+            await admin.execute(f"alter subscription {quoted} enable")
             return
         if copying:
             await drop_slot(source, name)
@@ -120,7 +164,8 @@ async def subscribe(target: Managed, source: Managed, name: str, *, copying: boo
         await admin.execute(
             f"create subscription {identifier(name)} connection {literal(url)}"
             f" publication {identifier(name)} with (slot_name = {literal(name)},"
-            f" create_slot = {word}, copy_data = {word}, origin = none, disable_on_error = true)"
+            f" create_slot = {word}, copy_data = {word}, origin = none, disable_on_error = true,"
+            " run_as_owner = true)"
         )
 
 
@@ -191,6 +236,12 @@ async def kept_bytes(managed: Managed, slot: str) -> int:
             row = await admin.fetchrow(QUERIES.find_slot, slot)
         return int(row["kept_bytes"]) if row is not None else 0
     return 0
+
+
+async def is_following(managed: Managed, name: str) -> bool:
+    """Whether the database has a subscription, be it enabled or not."""
+    async with managed.administer() as admin:
+        return await admin.fetchrow(QUERIES.find_subscription, name) is not None
 
 
 async def stop_following(managed: Managed, name: str) -> None:

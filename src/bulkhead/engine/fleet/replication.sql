@@ -1,9 +1,15 @@
 -- name: find_limits
--- What the administrator's session may do, and the server's version.
-select rolsuper and current_setting('wal_level') = 'logical' as able,
+-- What the administrator's session may do, and the server.
+select rolsuper as is_superuser,
+  current_setting('wal_level') = 'logical' as is_logical,
   current_setting('server_version_num')::integer as version
 from pg_catalog.pg_roles
 where rolname = current_user
+
+-- name: list_settings
+-- What the server can be set to.
+select name
+from pg_catalog.pg_settings
 
 -- name: list_moved
 -- Every table that moves, and whether rows of it can be told apart.
@@ -98,3 +104,8 @@ select slot_name::text as name
 from pg_catalog.pg_replication_slots
 where database = current_database()
   and slot_name like 'pg\_%\_sync\_%'
+
+-- name: list_roles
+-- Every role of the server.
+select rolname as name
+from pg_roles

@@ -14,6 +14,7 @@ from typing import Any, Final
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.connections.sql import identifier
 from bulkhead.engine.drivers.mysql_sql import quote_name
+from bulkhead.engine.drivers.postgres_connection import PostgresConnection
 from bulkhead.engine.drivers.protocol import Dialect, ServerConnection
 from bulkhead.engine.errors import BulkheadError
 
@@ -144,16 +145,16 @@ def verify_equal(expected: Mapping[str, TableSum], found: Mapping[str, TableSum]
 @asynccontextmanager
 async def snapshot(connection: ServerConnection) -> AsyncIterator[None]:
     """See one moment of the database until the block ends; nothing can be changed in it."""
-    if connection.dialect is Dialect.MYSQL:
+    if isinstance(connection, PostgresConnection):
+        await connection.begin(read_only=True, timeout_s=LOOK_TIMEOUT_S, repeatable_read=True)
         begin: Sequence[str] = (
-            "set session transaction isolation level repeatable read",
-            "start transaction with consistent snapshot, read only",
+            "set local statement_timeout = 0",
+            "set local idle_in_transaction_session_timeout = 0",
         )
     else:
         begin = (
-            "begin isolation level repeatable read read only",
-            "set local statement_timeout = 0",
-            "set local idle_in_transaction_session_timeout = 0",
+            "set session transaction isolation level repeatable read",
+            "start transaction with consistent snapshot, read only",
         )
     for statement in begin:
         await connection.execute(statement, (), timeout_s=LOOK_TIMEOUT_S)

@@ -39,7 +39,7 @@ class Seals:
 
     async def seal_connection(self, tenant: TenantId, config: ConnectionConfig) -> bytes:
         """Seal how the tenant's database is reached."""
-        return await self._sealer.seal(config.to_bytes(), self._of_tenant(tenant))
+        return await self._seal_anew(config, self._of_tenant(tenant))
 
     async def open_connection(self, tenant: TenantId, sealed: bytes) -> ConnectionConfig:
         """How the tenant's database is reached; raises SealBroken."""
@@ -57,12 +57,17 @@ class Seals:
 
     async def seal_job(self, tenant: TenantId, job: UUID, config: ConnectionConfig) -> bytes:
         """Seal how the database is reached that a job connects to."""
-        return await self._sealer.seal(config.to_bytes(), self._of_job(tenant, job))
+        return await self._seal_anew(config, self._of_job(tenant, job))
 
     async def open_job(self, tenant: TenantId, job: UUID, sealed: bytes) -> ConnectionConfig:
         """How the database is reached that a job connects to; raises SealBroken."""
         opened = await self._sealer.open(sealed, self._of_job(tenant, job))
         return ConnectionConfig.from_bytes(opened)
+
+    async def _seal_anew(self, config: ConnectionConfig, context: SealContext) -> bytes:
+        """Not with a key that was destroyed with an earlier job of the tenant, elsewhere."""
+        self._sealer.forget(context.tenant)
+        return await self._sealer.seal(config.to_bytes(), context)
 
     @property
     def _sealer(self) -> Sealer:

@@ -9,7 +9,8 @@ once more after the application has stopped writing there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,12 +18,17 @@ from bulkhead.engine import failpoints
 from bulkhead.engine.connections.sql import literal
 from bulkhead.engine.drivers.mysql_sql import quote_text
 from bulkhead.engine.drivers.protocol import Dialect, ServerConnection
+from bulkhead.engine.egress import Egress
+from bulkhead.engine.egress.address import parse_network
 from bulkhead.engine.errors import Conflict, Invalid
 from bulkhead.engine.fleet.copying import copy_sequences, copy_table, empty_tables, replacing
 from bulkhead.engine.fleet.databases import Databases
-from bulkhead.engine.fleet.model import TenantRow, TenantState
-from bulkhead.engine.fleet.owner import past_policies
+from bulkhead.engine.fleet.model import ConnectionConfig, ServerKind, TenantRow, TenantState
+from bulkhead.engine.fleet.mysql import OutsideMysql
+from bulkhead.engine.fleet.outside import OutsidePostgres, dial_plainly
+from bulkhead.engine.fleet.owner import CONNECT_TIMEOUT_S, administer_outside, past_policies
 from bulkhead.engine.fleet.rows import (
+    COUNT_TIMEOUT_S,
     TableSum,
     TenantTable,
     list_tables,
@@ -32,6 +38,7 @@ from bulkhead.engine.fleet.rows import (
 )
 
 DEPTH_MAX: Final = 16
+EVERYWHERE: Final = tuple(map(parse_network, ("0.0.0.0/0", "::/0")))
 TABLE_SPLIT: Final = failpoints.register("fleet.split:table_split")
 
 
@@ -66,6 +73,25 @@ Ownership = OwnColumn | OfParent | Whole
 """By the table's name, without its schema."""
 
 
+@asynccontextmanager
+async def open_shared(config: ConnectionConfig) -> AsyncIterator[ServerConnection]:
+    """Connect to a shared database that an operator names, wherever it is.
+
+    Fails rather than hides rows behind policies. Raises what keeps it from being reached.
+    """
+    connection = await administer_outside(
+        OutsideMysql(config, Egress(EVERYWHERE))
+        if config.kind is ServerKind.MYSQL
+        else OutsidePostgres(config, dial_plainly)
+    )
+    try:
+        if connection.dialect is Dialect.POSTGRESQL:
+            await connection.execute("set row_security = off", (), timeout_s=CONNECT_TIMEOUT_S)
+        yield connection
+    finally:
+        connection.terminate()
+
+
 async def split_tenant(
     databases: Databases,
     shared: ServerConnection,
@@ -77,7 +103,8 @@ async def split_tenant(
 
     Of each table in `ownership` the columns are copied that the tenant's has; tables that are not
     in it stay as they are. One transaction: all of it or nothing. The tenant is suspended, and its
-    database speaks the dialect of `shared`. Raises SplitRefused, RowsDiffer, Invalid.
+    database speaks the dialect of `shared`. Raises SplitRefused, RowsDiffer, Invalid, and
+    TenantChanged when it was opened or moved meanwhile.
     """
     if tenant.state is not TenantState.SUSPENDED:
         raise SplitRefused(tenant=tenant.id, reason="suspend it first, so that nobody works in it")
@@ -88,7 +115,7 @@ async def split_tenant(
         expected: dict[str, TableSum] = {}
         found: dict[str, TableSum] = {}
         async with replacing(own, tenant.id):
-            await empty_tables(own, list(tables.values()))
+            await empty_tables(own, [*tables.values(), *await _referring(tenant, own, tables)])
             for name, table in tables.items():
                 where = condition(name, ownership, key, own.dialect)
                 await copy_table(shared, own, table, where)
@@ -99,7 +126,44 @@ async def split_tenant(
             for name, table in tables.items():
                 found[name] = await sum_table(own, table)
             verify_equal(expected, found)
+            await databases.verify_unchanged(tenant)
     return found
+
+
+async def walk_shared(
+    shared: ServerConnection,
+    table: str,
+    key: object,
+    ownership: Mapping[str, Ownership],
+    columns: Sequence[str],
+    rows: int,
+) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+    """Rows of a shared table that are those of `key`, by their `id`, so many at a time.
+
+    A column of `columns` that the table lacks is None. Raises Invalid as `condition`.
+    """
+    where = condition(table, ownership, key, shared.dialect)
+    [found] = [each for each in await list_tables(shared) if each.name == table]
+    chosen = ", ".join(
+        found.quote(name) if name in found.columns else f"null as {found.quote(name)}"
+        for name in columns
+    )
+    after = ""
+    while True:
+        conditions = [f"({each})" for each in (where, after) if each]
+        condition_text = f" where {' and '.join(conditions)}" if conditions else ""
+        sql = (
+            f"select {chosen} from {found.quoted}{condition_text}"
+            f" order by {found.quote('id')} limit {rows}"
+        )
+        page = await shared.fetch(sql, (), timeout_s=COUNT_TIMEOUT_S)
+        if page:
+            yield page
+        if len(page) < rows:
+            return
+        last = str(page[-1]["id"])
+        is_mysql = shared.dialect is Dialect.MYSQL
+        after = f"{found.quote('id')} > {quote_text(last) if is_mysql else literal(last)}"
 
 
 def condition(table: str, ownership: Mapping[str, Ownership], key: object, dialect: Dialect) -> str:
@@ -154,3 +218,26 @@ async def _tables(
         )
         for name, table in mine.items()
     }
+
+
+async def _referring(
+    tenant: TenantRow, own: ServerConnection, tables: Mapping[str, TenantTable]
+) -> list[TenantTable]:
+    """The tenant's other tables that refer to those, parents first; all of them are empty.
+
+    Rows in one of them would refer to what is about to go.
+    """
+    emptied = {table.label for table in tables.values()}
+    found: list[TenantTable] = []
+    for table in await list_tables(own):
+        if table.label in emptied or not table.parents & emptied:
+            continue
+        rows = await own.fetch(
+            f"select 1 as found from {table.quoted} limit 1", (), timeout_s=CONNECT_TIMEOUT_S
+        )
+        if rows:
+            reason = f"rows of '{table.name}' refer to what is replaced; say whose they are too"
+            raise SplitRefused(tenant=tenant.id, reason=reason)
+        emptied.add(table.label)
+        found.append(table)
+    return found

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 from sqlalchemy import Float
 from sqlalchemy.dialects.mysql import dialect as mysql_dialect
@@ -71,14 +71,19 @@ class Compiled:
     """What converts the columns of the result, where something must."""
     is_plain: bool = field(init=False)
     """Whether its parameters are exactly the values that must be given."""
+    is_bare: bool = field(init=False)
+    """Whether they are also sent as they are given."""
 
     def __post_init__(self) -> None:
         named = self.required == self.given.keys()
         self.is_plain = named and not self.defaults and not self.expands
+        self.is_bare = self.is_plain and all(convert is None for _, convert in self.slots)
 
     def fill(self, values: Values) -> Ready:
         """Put `values` in; raises Invalid when some are missing or unknown."""
         if self.is_plain and values.keys() == self.required:
+            if self.is_bare:
+                return Ready(self.sql, [values[name] for name, _ in self.slots])
             return Ready(self.sql, [_converted(values[name], f) for name, f in self.slots])
         if missing := self.required - values.keys():
             raise Invalid(reason=f"the statement needs a value for {', '.join(sorted(missing))}")
@@ -123,6 +128,15 @@ class Compiled:
         return Ready(state.statement, args)
 
 
+@dataclass(slots=True, eq=False)
+class _Known:
+    """A statement that was compiled, as long as somebody holds it."""
+
+    statement: ref[Executable]
+    is_dml: bool
+    shapes: dict[tuple[str, ...], Compiled] = field(default_factory=dict)
+
+
 class Compiler:
     """Compiles for one dialect and keeps what it compiled."""
 
@@ -135,27 +149,32 @@ class Compiler:
             else mysql_dialect(paramstyle="format")
         )
         self._shapes: LRUCache[Any, Any] = LRUCache(KEPT_MAX)
-        self._known: WeakKeyDictionary[Executable, dict[tuple[str, ...], Compiled]] = (
-            WeakKeyDictionary()
-        )
+        self._known: dict[int, _Known] = {}
+        """By the identity of the statement, which is cheaper to look up than a weak key."""
 
     def compile(self, statement: Executable, values: Values | None = None) -> Compiled:
         """Compile `statement`; an INSERT or UPDATE without values of its own sets those given.
 
         Raises sqlalchemy.exc.CompileError for what the dialect cannot say.
         """
-        known = self._known.get(statement)
+        known = self._known.get(id(statement))
         if known is None:
-            known = self._known[statement] = {}
+            known = self._known[id(statement)] = self._know(statement)
         # What a query is given does not change its text.
-        columns = tuple(sorted(values)) if values and statement.is_dml else ()
-        if (found := known.get(columns)) is None:
-            found = known[columns] = self._compile(statement, columns)
+        columns = tuple(sorted(values)) if values and known.is_dml else ()
+        if (found := known.shapes.get(columns)) is None:
+            found = known.shapes[columns] = self._compile(statement, columns)
         return found
 
     def render(self, statement: ClauseElement) -> str:
         """Render a statement that has no parameters, such as CREATE TABLE."""
         return str(statement.compile(dialect=self.sql_dialect))
+
+    def _know(self, statement: Executable) -> _Known:
+        """A place for what is compiled of the statement, which goes when the statement does."""
+        key, known = id(statement), self._known
+        gone = ref(statement, lambda _: known.pop(key, None))
+        return _Known(gone, is_dml=statement.is_dml)
 
     def _compile(self, statement: Executable, columns: tuple[str, ...]) -> Compiled:
         assert isinstance(statement, ClauseElement), "a statement is a clause"

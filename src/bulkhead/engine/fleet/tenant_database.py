@@ -1,6 +1,7 @@
 """A tenant's database at its place, whosoever runs the server."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Protocol
 
 from bulkhead.engine.clock import monotonic_s
@@ -30,13 +31,41 @@ class TenantDatabase(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """A database whose server stops each statement after a while; implements `TenantDatabase`."""
+
+    place: TenantDatabase
+    statement_timeout_s: float
+
+    @property
+    def server(self) -> str:
+        """That of the place."""
+        return self.place.server
+
+    @property
+    def dialect(self) -> Dialect:
+        """That of the place."""
+        return self.place.dialect
+
+    async def connect(self, *, timeout_s: float) -> ServerConnection:
+        """Open a connection with the tenant's rights, and tell the server; raises as the place."""
+        connection = await self.place.connect(timeout_s=timeout_s)
+        try:
+            await connection.limit_statements(self.statement_timeout_s, timeout_s=timeout_s)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+
 async def open_verified(
     database: TenantDatabase, tenant: TenantId, *, timeout_s: float
 ) -> ServerConnection:
     """Connect to `database` and check that it is the tenant's, within `timeout_s` altogether.
 
     A server that is crowded is asked again: sessions that were ended stay for a moment. Raises
-    IdentityMismatch, and what `connect` raises.
+    IdentityMismatch, ServerUnreachable when the time is over, and what `connect` raises.
     """
     deadline_s = monotonic_s() + timeout_s
     while True:

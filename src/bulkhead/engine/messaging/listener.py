@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bulkhead.engine.clock import monotonic_s
-from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.connections.claims import SERVICE, Role
 from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.connections.sql import literal
 from bulkhead.engine.drivers.errors import translate
@@ -65,7 +65,7 @@ class Listener:
         if not budget.take():
             return
         try:
-            connection = await self.database.services.connect()
+            connection = await self.database.connect_directly(Role.SERVICE)
             try:
                 await self._attend(connection)
             except Exception as error:

@@ -26,27 +26,26 @@ where id = $1
 returning id, name, state, input, request_hash, result, error, fence, owner, attempts, created_at,
   updated_at, true as leased, deadline_at < clock_timestamp() as overdue
 
--- name: claim_stale_sagas
--- Take over open sagas whose lease has run out, oldest first.
-update bulkhead.sagas s
-set fence = s.fence + 1,
+-- name: claim_stale_saga
+-- Take over the open saga whose lease has run out first.
+update bulkhead.sagas
+set fence = fence + 1,
   owner = $2,
   leased_until = clock_timestamp() + make_interval(secs => $3),
-  attempts = s.attempts + 1,
+  attempts = attempts + 1,
   updated_at = now()
-from (
+where id = (
   select id
   from bulkhead.sagas
   where state in ('running', 'compensating')
     and leased_until < clock_timestamp()
     and name = any($1::text[])
   order by leased_until
-  limit $4
+  limit 1
   for update skip locked
-) stale
-where s.id = stale.id
-returning s.id, s.name, s.state, s.input, s.request_hash, s.result, s.error, s.fence, s.owner,
-  s.attempts, s.created_at, s.updated_at, true as leased, s.deadline_at < clock_timestamp() as overdue
+)
+returning id, name, state, input, request_hash, result, error, fence, owner, attempts, created_at,
+  updated_at, true as leased, deadline_at < clock_timestamp() as overdue
 
 -- name: release_saga
 -- Give a saga back before its lease runs out: to be taken back because of $5, or to a human ($6).
@@ -61,6 +60,13 @@ set leased_until = clock_timestamp() + make_interval(secs => $4),
   error = coalesce($5::jsonb, error),
   updated_at = now()
 where id = $1 and fence = $2 and owner = $3 and state in ('running', 'compensating')
+
+-- name: turn_back
+-- Have a saga taken back because of $3, by whoever has it from now on; null when its fence has moved.
+update bulkhead.sagas
+set state = 'compensating', error = $3::jsonb, updated_at = now()
+where id = $1 and fence = $2 and state in ('running', 'compensating')
+returning true
 
 -- name: refuse_saga
 -- Record a saga that its first step refused, so that a repeat gets the same answer.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bulkhead.engine.errors import BulkheadError, Conflict
+from bulkhead.engine.errors import BulkheadError, Conflict, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +50,14 @@ class SagaExpired(BulkheadError):
     code = "saga_expired"
     status = 409
     hint = "Send the request again with a new Idempotency-Key."
+
+
+class SagaUnanswered(Unavailable):
+    """It is not known yet whether the request was taken in; it may still be carried out."""
+
+    code = "saga_unanswered"
+    retry_after_s = 2
+    hint = "Repeat the request with the same Idempotency-Key to learn the outcome."
 
 
 class SagaDecided(Conflict):

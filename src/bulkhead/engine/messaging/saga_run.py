@@ -29,6 +29,10 @@ class Run:
     fence: int = 1
     transient: Mapping[str, Any] = field(default_factory=dict)
     start: Start | None = None
+    recorded: bool = False
+    """Whether its record is known to be there, so that it ends with or without its caller."""
+    elsewhere: bool = False
+    """Whether another process was at work on it when it was last looked at."""
     asks: bool = False
     """Whether this is a worker, which lacks the request's transient values."""
     overdue: bool = False
@@ -48,6 +52,12 @@ class Run:
     def only_asks(self) -> bool:
         """Whether calls to the outside are not made any more, only asked after."""
         return self.asks or (self.overdue and not self.past_pivot)
+
+    def take_over(self, record: SagaRecord) -> None:
+        """Go on, under its new fence, with what another go has begun."""
+        self.fence, self.overdue, self.start = record.fence, record.overdue, None
+        self.input = record.input
+        self.outputs.clear()
 
     def adopt(self, markers: Mapping[str, Marker]) -> bool:
         """Take over what the steps that ran returned; False when the saga cannot go on with it.

@@ -42,6 +42,7 @@ from bulkhead.engine.messaging.saga_errors import (
     is_transient,
     store_error,
 )
+from bulkhead.engine.messaging.saga_flight import PATIENCE_S, Flights
 from bulkhead.engine.messaging.saga_run import Run, answer_of, hash_input, rank
 from bulkhead.engine.messaging.saga_steps import SagaRepeated, StepRunner, Work
 from bulkhead.engine.messaging.saga_store import (
@@ -77,7 +78,7 @@ class SagaRunner:
     owner: str
     lease_s: float = LEASE_S
     steps: StepRunner = field(init=False)
-    _local: dict[UUID, tuple[str, asyncio.Task[Json]]] = field(default_factory=dict)
+    flights: Flights = field(default_factory=Flights)
 
     def __post_init__(self) -> None:
         self.steps = StepRunner(self.router)
@@ -90,34 +91,34 @@ class SagaRunner:
         *,
         request_hash: str,
         transient: Mapping[str, Any] | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> Json:
         """Run a saga and return its answer; a repeat returns the first answer.
 
-        It goes on when the caller is cancelled. Raises the refusal that made it compensate,
-        IdempotencyKeyReused when `request_hash` differs from the first request's, SagaInProgress
-        when another process is still at it, and SagaPending when it goes on in the background.
+        It goes on when the caller is cancelled, or has waited for `patience_s`. Raises the refusal
+        that made it compensate, IdempotencyKeyReused when `request_hash` differs from the first
+        request's, SagaInProgress when another process is still at it, SagaPending when it goes on
+        in the background, and SagaUnanswered when it may or may not.
         """
-        while saga_id in self._local:
-            first_hash, task = self._local[saga_id]
-            if first_hash == request_hash:
-                return await asyncio.shield(task)
-            await asyncio.wait([task])  # Which of the requests was the first, the record tells.
-        run = Run(saga, saga_id, input, transient=transient or {}, input_hash=hash_input(input))
-        run.start = Start(saga, saga_id, input, request_hash, self.owner, self.lease_s)
-        task = asyncio.create_task(self._begin(run, request_hash))
-        self._local[saga_id] = (request_hash, task)
-        task.add_done_callback(lambda _: self._forget(saga_id))
-        return await asyncio.shield(task)
+        until_s = monotonic_s() + patience_s
+        flight = await self.flights.join(saga_id, request_hash, until_s)
+        if flight is None:
+            run = Run(saga, saga_id, input, transient=transient or {}, input_hash=hash_input(input))
+            run.start = Start(saga, saga_id, input, request_hash, self.owner, self.lease_s)
+            flight = self.flights.begin(run, request_hash, self._begin(run, request_hash))
+        return await flight.answer(until_s)
 
-    async def find_answer(self, saga: Saga, saga_id: UUID, request_hash: str) -> tuple[Json] | None:
+    async def find_answer(
+        self, saga: Saga, saga_id: UUID, request_hash: str, *, patience_s: float = PATIENCE_S
+    ) -> tuple[Json] | None:
         """The answer of a saga that was begun before, in a tuple; None when there is none.
 
         Raises as `run` does; a saga that was left unfinished is finished first.
         """
-        async with self.router.database(saga.home).transaction(SERVICE, read_only=True) as tx:
-            if await find_saga(tx, saga_id) is None:
-                return None
-        return (await self._repeat(Run(saga, saga_id, None), request_hash),)
+        run = Run(saga, saga_id, None)
+        flight = self.flights.follow(run, request_hash, self._find_answer(run, request_hash))
+        found: tuple[Json] | None = await flight.answer(monotonic_s() + patience_s)
+        return found
 
     async def resume(self, record: SagaRecord) -> None:
         """Go on with a claimed saga as a worker does; never raises for the saga's own sake."""
@@ -165,21 +166,21 @@ class SagaRunner:
 
     async def drain(self) -> None:
         """Wait for the sagas that run in this process, and for commits they have left behind."""
-        while self._local:
-            await asyncio.wait([task for _, task in self._local.values()])
-            await asyncio.sleep(0)
+        await self.flights.drain()
         await self.steps.drain()
-
-    def _forget(self, saga_id: UUID) -> None:
-        _, task = self._local.pop(saga_id)
-        if not task.cancelled():
-            task.exception()  # The caller may be gone; the loop need not complain.
 
     async def _begin(self, run: Run, request_hash: str) -> Json:
         try:
             return await self._or_postpone(run, self._forward(run))
         except SagaRepeated:
             return await self._repeat(run, request_hash)
+
+    async def _find_answer(self, run: Run, request_hash: str) -> tuple[Json] | None:
+        home = self.router.database(run.saga.home)
+        async with home.transaction(SERVICE, read_only=True) as tx:
+            if await find_saga(tx, run.saga_id) is None:
+                return None
+        return (await self._repeat(run, request_hash),)
 
     async def _or_postpone(self, run: Run, work: Awaitable[Json]) -> Json:
         try:
@@ -200,14 +201,14 @@ class SagaRunner:
                     raise IdempotencyKeyReused
                 if record is not None and not record.leased:
                     claimed = await claim_saga(tx, run.saga_id, self.owner, lease_s=self.lease_s)
+            run.recorded = record is not None
+            run.elsewhere = run.recorded and claimed is None
             if record is not None and (ended := answer_of(record)) is not None:
                 return ended[0]
             if record is not None and record.state is SagaState.NEEDS_HUMAN:
                 raise SagaPending(saga_id=run.saga_id)
             if claimed is not None:
-                run.fence, run.overdue, run.start = claimed.fence, claimed.overdue, None
-                run.input = claimed.input
-                run.outputs.clear()
+                run.take_over(claimed)
                 return await self._or_postpone(run, self._continue(run, claimed))
             if monotonic_s() > until_s:
                 raise SagaInProgress
@@ -285,13 +286,16 @@ class SagaRunner:
         work = Work(run.item(), run.input_hash, start, run.fence, answer=last)
         for tries in range(TRIES_INLINE):
             try:
-                return await self.steps.run(run.saga, step, work)
+                output = await self.steps.run(run.saga, step, work)
             except SagaRepeated as error:
                 return await self._recall(run, step) if tries else error
             except BulkheadError as error:
                 if not is_transient(error):
                     return error
                 await asyncio.sleep(PAUSE_S * 2**tries)
+            else:
+                run.recorded = run.recorded or first
+                return output
         if first and run.start is not None:
             return Unavailable(what=f"Database '{step.database}'")
         return SagaPending(saga_id=run.saga_id)
@@ -347,6 +351,7 @@ class SagaRunner:
             if first.name not in run.outputs and run.start is not None:
                 await self._refuse(run, stored)
                 return
+            await self.steps.turn_back(run.saga, Work(run.item(stored), fence=run.fence))
             for step in reversed(run.saga.steps):
                 await self._undo_away(run, step, stored)
             await self.steps.undo_home(run.saga, Work(run.item(stored), fence=run.fence))

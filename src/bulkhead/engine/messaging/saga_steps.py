@@ -25,7 +25,7 @@ from bulkhead.engine.messaging.saga import (
     point,
 )
 from bulkhead.engine.messaging.saga_batch import Batcher
-from bulkhead.engine.messaging.saga_errors import is_transient
+from bulkhead.engine.messaging.saga_errors import SagaPending, is_transient
 from bulkhead.engine.messaging.saga_store import (
     Marker,
     Start,
@@ -33,6 +33,7 @@ from bulkhead.engine.messaging.saga_store import (
     finish_sagas,
     list_markers,
     mark_done,
+    turn_back,
     undo_once,
 )
 
@@ -110,6 +111,17 @@ class StepRunner:
             reply = await _call_outside(step.settle, step, item)
         await failpoints.reach(point(saga, step, "after"))
         return reply
+
+    async def turn_back(self, saga: Saga, work: Work) -> None:
+        """Record that a saga is taken back, before anything of it is.
+
+        Steps of other databases know no fence: without the record, whoever lost the saga could undo
+        them under the hands of the one who goes forward. Raises SagaPending for one that was lost.
+        """
+        item = work.item
+        async with self.router.database(saga.home).transaction(SERVICE) as tx:
+            if not await turn_back(tx, item.saga_id, work.fence, item.error):
+                raise SagaPending(saga_id=item.saga_id)
 
     async def undo(self, saga: Saga, step: DatabaseStep, work: Work) -> None:
         """Take a step of another database back, for good; once, however often it is called."""

@@ -125,6 +125,13 @@ def finish_sagas(tx: Transaction, state: SagaState, ends: Sequence[tuple[UUID, i
     )
 
 
+async def turn_back(
+    tx: Transaction, saga_id: UUID, fence: int, error: Mapping[str, Json] | None
+) -> bool:
+    """Record that a saga is taken back because of `error`; False when its fence has moved on."""
+    return bool(await tx.fetchval(QUERIES.turn_back, saga_id, fence, json.dumps(error)))
+
+
 async def undo_once(tx: Transaction, saga: Saga, step: str, saga_id: UUID) -> Marker | None:
     """Mark a step undone for good; return its marker when it had been done until now."""
     # Two statements, because the second must see a marker that was committed during the first.
@@ -167,12 +174,12 @@ async def claim_saga(
     return None if row is None else parse_record(row)
 
 
-async def claim_stale_sagas(
-    tx: Transaction, names: Sequence[str], owner: str, limit: int, *, lease_s: float = LEASE_S
-) -> list[SagaRecord]:
-    """Take over open sagas whose lease has run out."""
-    rows = await tx.fetch(QUERIES.claim_stale_sagas, list(names), owner, lease_s, limit)
-    return [parse_record(row) for row in rows]
+async def claim_stale_saga(
+    tx: Transaction, names: Sequence[str], owner: str, *, lease_s: float = LEASE_S
+) -> SagaRecord | None:
+    """Take over the open saga whose lease has run out first; None when there is none."""
+    row = await tx.fetchrow(QUERIES.claim_stale_saga, list(names), owner, lease_s)
+    return None if row is None else parse_record(row)
 
 
 async def list_records(

@@ -25,7 +25,7 @@ from bulkhead.engine.messaging.saga_store import (
     QUERIES,
     SagaRecord,
     Start,
-    claim_stale_sagas,
+    claim_stale_saga,
     refuse_saga,
 )
 
@@ -71,10 +71,13 @@ class SagaWorker:
         """Resume what is due now, and return how many sagas and markers that was."""
         worked = 0
         for home in self.runner.homes:
-            records = await self._claim(home)
-            for record in records:
+            for _ in range(BATCH_MAX):
+                # One at a time: the lease of one must not run out while others are worked on.
+                record = await self._claim(home)
+                if record is None:
+                    break
                 await self._resume(record)
-            worked += len(records)
+                worked += 1
         for saga in self.runner.sagas.values():
             for database in saga.databases:
                 worked += await self._settle(saga, database)
@@ -100,12 +103,10 @@ class SagaWorker:
             except Exception:
                 log.exception("saga sweep failed")
 
-    async def _claim(self, home: str) -> list[SagaRecord]:
+    async def _claim(self, home: str) -> SagaRecord | None:
         names = [saga.name for saga in self.runner.sagas.values() if saga.home == home]
         async with self.runner.router.database(home).transaction(SERVICE) as tx:
-            return await claim_stale_sagas(
-                tx, names, self.runner.owner, BATCH_MAX, lease_s=self.runner.lease_s
-            )
+            return await claim_stale_saga(tx, names, self.runner.owner, lease_s=self.runner.lease_s)
 
     async def _resume(self, record: SagaRecord) -> None:
         try:

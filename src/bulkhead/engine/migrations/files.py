@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from bulkhead.engine.drivers.protocol import Dialect
@@ -22,6 +22,13 @@ from bulkhead.engine.migrations.statements import (
 
 _FILE_NAME = re.compile(r"^(?P<version>\d{4})_(?P<name>[a-z][a-z0-9_]*)\.sql$")
 _NAMESPACE = re.compile(r"^[a-z][a-z0-9_]*$")
+
+Label = tuple[str, int, str]
+"""Namespace, version and name of a migration."""
+
+PARSED_MAX = 256
+"""How many files are remembered: those of the engine are the same in all databases."""
+
 _DOWN = re.compile(r"^[ \t]*--[ \t]*migrate:down[ \t]*$", re.MULTILINE)
 
 
@@ -128,6 +135,12 @@ def load_migrations(
     return build_set(namespace, migrations, mirrored=mirrored)
 
 
+def label_files(namespace: str, folder: Path) -> tuple[Label, ...]:
+    """What the files of a folder are called, in milliseconds: none of them is read."""
+    found = (_FILE_NAME.match(path.name) for path in sorted(folder.glob("*.sql")))
+    return tuple((namespace, int(each["version"]), each["name"]) for each in found if each)
+
+
 def build_set(
     namespace: str, migrations: Iterable[Migration], *, mirrored: bool = False
 ) -> MigrationSet:
@@ -146,6 +159,7 @@ def build_set(
     return MigrationSet(namespace, ordered, mirrored)
 
 
+@lru_cache(PARSED_MAX)
 def parse_migration(
     namespace: str, file_name: str, text: str, dialect: Dialect = Dialect.POSTGRESQL
 ) -> Migration:

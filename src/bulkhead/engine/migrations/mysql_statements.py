@@ -24,6 +24,8 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_SPACE = " \t\n\r\f\v\x1c\x1d\x1e\x1f"
+"""What the pattern takes for space. Spaces beyond ASCII may be names, so that none is cut off."""
 _BODIES = frozenset(["trigger", "procedure", "function", "event"])
 _BLOCKS = frozenset(["if", "loop", "while", "repeat"])
 _BEFORE_STATEMENTS = frozenset(["begin", "then", "else", "do", "loop", "repeat", "row"])
@@ -128,7 +130,7 @@ class _Scanner:
 
     def _cut(self, end: int) -> None:
         if self.start is not None:
-            text = self.text[self.start : end].rstrip()
+            text = self.text[self.start : end].rstrip(_SPACE)
             self.statements.append(Statement(text, self._line(self.start), tuple(self.words)))
         self.start, self.words, self.depth = None, [], 0
 

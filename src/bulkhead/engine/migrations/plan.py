@@ -26,6 +26,14 @@ class DatabaseAhead(BulkheadError):
     hint = "Install the release that has it, or roll it back: bulkhead migrate rollback."
 
 
+class DatabaseBehind(BulkheadError):
+    """Database '{database}' lacks migration {migration}, which this program needs{others}."""
+
+    code = "database_behind"
+    status = 409
+    hint = "Apply what is missing: bulkhead migrate apply -a {application}."
+
+
 class MigrationOutOfOrder(BulkheadError):
     """Database '{database}' has had {applied} but not {missing}, which comes before it."""
 

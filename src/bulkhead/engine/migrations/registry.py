@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bulkhead.engine.connections.queries import load_queries
-from bulkhead.engine.migrations.files import Migration
+from bulkhead.engine.migrations.files import Label, Migration
 
 QUERIES = load_queries(__package__, "registry.sql")
 
@@ -46,7 +46,20 @@ async def list_applied(connection: Connection) -> tuple[Applied, ...]:
     """What the database has had; nothing when it has no registry yet."""
     if not await connection.fetchval(QUERIES.has_registry):
         return ()
+    return await fetch_applied(connection)
+
+
+async def fetch_applied(connection: Connection) -> tuple[Applied, ...]:
+    """What a database that has a registry has had."""
     return tuple(Applied(**dict(row)) for row in await connection.fetch(QUERIES.list_applied))
+
+
+async def list_labels(connection: Connection) -> tuple[Label, ...]:
+    """Namespace, version and name of what the database has had, without the texts."""
+    if not await connection.fetchval(QUERIES.has_registry):
+        return ()
+    rows = await connection.fetch(QUERIES.list_labels)
+    return tuple((row["namespace"], row["version"], row["name"]) for row in rows)
 
 
 async def ensure_registry(connection: Connection) -> None:

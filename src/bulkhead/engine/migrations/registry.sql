@@ -49,6 +49,12 @@ select namespace, version, name, checksum, up_sql, down_sql, applied_at, applied
 from bulkhead.migrations
 order by namespace, version
 
+-- name: list_labels
+-- Every migration that was applied, by its name alone.
+select namespace, version, name
+from bulkhead.migrations
+order by namespace, version
+
 -- name: record
 -- Notes that a migration was applied.
 insert into bulkhead.migrations

@@ -17,11 +17,11 @@ from bulkhead.engine.drivers.protocol import DatabaseSpec
 from bulkhead.engine.errors import BulkheadError, Conflict
 from bulkhead.engine.migrations.plan import Direction, Plan, Step
 from bulkhead.engine.migrations.registry import (
+    QUERIES,
     Applied,
     Connection,
-    ensure_registry,
+    fetch_applied,
     forget,
-    list_applied,
     record,
 )
 from bulkhead.engine.migrations.statements import Statement
@@ -33,7 +33,8 @@ QUEUE_TIMEOUT_S = 120
 LOCK_TIMEOUT_S = 10
 """How long a statement waits for a table that others use."""
 TELL_SCHEMA_CHANGE = "notify pgrst, 'reload schema'"
-"""PostgREST's words to whoever keeps a copy of the schema; most servers have no trigger for it."""
+"""PostgREST's words to whoever keeps a copy of the schema; most servers have no trigger for it.
+Told once when the transaction commits, however many steps it has."""
 
 BEFORE_STATEMENT = failpoints.register("migrations.run:before_statement")
 BEFORE_COMMIT = failpoints.register("migrations.run:before_commit")
@@ -104,14 +105,10 @@ async def run_plan(
     committing = False
     try:
         async with connection.transaction():
-            await _take_lock(connection, spec)
-            await set_scope(connection, spec, lock_timeout_s)
-            await ensure_registry(connection)
-            plan = planner(await list_applied(connection))
+            await _begin(connection, spec, lock_timeout_s)
+            plan = planner(await fetch_applied(connection))
             plan.check_hash(expected_hash)
             done = [await _run_step(connection, spec, step, lock_timeout_s) for step in plan.steps]
-            if done:
-                await connection.execute(TELL_SCHEMA_CHANGE)
             await failpoints.reach(BEFORE_COMMIT)
             committing = True
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
@@ -125,7 +122,11 @@ async def set_scope(
     connection: Connection, spec: DatabaseSpec, lock_timeout_s: float = LOCK_TIMEOUT_S
 ) -> None:
     """Become the owner of the database until the transaction ends, with known settings."""
-    await connection.execute(
+    await connection.execute(_scope(spec, lock_timeout_s))
+
+
+def _scope(spec: DatabaseSpec, lock_timeout_s: float) -> str:
+    return (
         f"set local role {identifier(spec.owner)};"
         "set local search_path = public, extensions;"
         f"set local lock_timeout = '{int(lock_timeout_s * 1000)}ms';"
@@ -133,13 +134,16 @@ async def set_scope(
     )
 
 
-async def _take_lock(connection: Connection, spec: DatabaseSpec) -> None:
+async def _begin(connection: Connection, spec: DatabaseSpec, lock_timeout_s: float) -> None:
+    """Take the lock, become the owner and have a registry, in one message."""
+    lock = (
+        f"set local lock_timeout = '{QUEUE_TIMEOUT_S}s';"
+        "set local statement_timeout = 0;"
+        f"select pg_catalog.pg_advisory_xact_lock({ADVISORY_KEY})"
+    )
+    scope = _scope(spec, lock_timeout_s)
     try:
-        await connection.execute(
-            f"set local lock_timeout = '{QUEUE_TIMEOUT_S}s';"
-            "set local statement_timeout = 0;"
-            f"select pg_catalog.pg_advisory_xact_lock({ADVISORY_KEY})"
-        )
+        await connection.execute(f"{lock};{scope};{QUERIES.create_registry}")
     except asyncpg.LockNotAvailableError:
         raise MigrationBusy(database=spec.name, timeout_s=QUEUE_TIMEOUT_S) from None
 
@@ -153,8 +157,8 @@ async def _run_step(
     for statement in migration.up_statements if up else migration.down_statements:
         await _run_statement(connection, migration.file, statement)
     # What a migration set for itself, the next one must not inherit: it may run alone elsewhere.
-    await connection.execute("reset all")
-    await set_scope(connection, spec, lock_timeout_s)
+    after = ["reset all", _scope(spec, lock_timeout_s), TELL_SCHEMA_CHANGE]
+    await connection.execute(";".join(after))
     duration_ms = round((monotonic_s() - started_s) * 1000)
     if up:
         await record(connection, migration, duration_ms, mirrored=step.mirrored)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import ANON, SERVICE
 from bulkhead.engine.connections.roles import RoleUnsafe, verify_roles
+from bulkhead.engine.drivers.errors import PoolerInBetween
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.migrations.registry import list_applied
 from bulkhead.engine.migrations.status import NamespaceStatus, compare
@@ -115,12 +116,28 @@ async def _check_capabilities(database: OpenDatabase, declared: Database) -> lis
             )
         )
     if seen.behind_pooler:
-        detail = "a pooler stands in front; its pools count against the server's limit"
-        findings.append(Finding(Level.INFO, "behind_pooler", database.name, detail))
+        findings.append(_describe_pooler(database, keeps_sessions=seen.keeps_sessions))
     if not findings:
         detail = f"PostgreSQL {seen.server_version} can do all that is needed"
         findings.append(Finding(Level.OK, "capabilities_complete", database.name, detail))
     return findings
+
+
+def _describe_pooler(database: OpenDatabase, *, keeps_sessions: bool) -> Finding:
+    price = "each of its pools, one for a login, counts against the server's connections"
+    if keeps_sessions:
+        detail = f"a pooler in session mode stands in front: {price}"
+        return Finding(Level.INFO, "behind_pooler", database.name, detail)
+    if database.is_pooled:
+        detail = (
+            "a pooler in transaction mode stands in front; migrations, LISTEN and dumps go to "
+            f"{database.driver.server} itself: {price}"
+        )
+        return Finding(Level.INFO, "behind_pooler", database.name, detail)
+    undeclared = PoolerInBetween(server=database.driver.server)
+    return Finding(
+        Level.ERROR, undeclared.code, database.name, undeclared.message, undeclared.advice
+    )
 
 
 def _is_remote(database: OpenDatabase) -> bool:
@@ -133,9 +150,7 @@ async def _check_migrations(database: OpenDatabase, sets: Sequence[MigrationSet]
         applied = await list_applied(tx)
     status = compare(database.name, sets, applied)
     findings = [
-        finding
-        for namespace in status.namespaces
-        for finding in _describe(database.name, namespace)
+        finding for namespace in status.namespaces for finding in _describe(database, namespace)
     ]
     if status.foreign:
         detail = f"migrations of {', '.join(status.foreign)} are not part of this program"
@@ -146,10 +161,11 @@ async def _check_migrations(database: OpenDatabase, sets: Sequence[MigrationSet]
     return findings
 
 
-def _describe(database: str, status: NamespaceStatus) -> Iterator[Finding]:
+def _describe(placed: OpenDatabase, status: NamespaceStatus) -> Iterator[Finding]:
+    database = placed.name
     if status.pending:
         detail = f"{status.namespace} lacks {', '.join(status.pending)}"
-        remedy = "Apply them: bulkhead migrate apply."
+        remedy = f"Apply them: bulkhead migrate apply -a {placed.application}."
         yield Finding(Level.ERROR, "migrations_pending", database, detail, remedy)
     if status.changed:
         detail = f"{status.namespace} had {', '.join(status.changed)} with another text"

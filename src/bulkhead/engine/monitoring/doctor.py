@@ -47,8 +47,8 @@ async def diagnose(
         if all(finding.code != "database_unreachable" for finding in found):
             answering.append(database.name)
     for name in answering:
-        findings += await _guarded(name, check_flows(router.database(name)))
-        findings += await _guarded(name, check_references(router, topology, name))
+        findings += await guarded(name, check_flows(router.database(name)))
+        findings += await guarded(name, check_references(router, topology, name))
     if len(answering) == len(router.databases):
         findings += await check_invariants(router, [*standard_invariants(topology), *invariants])
     return findings
@@ -61,7 +61,7 @@ async def check_invariants(router: Router, invariants: Sequence[Invariant]) -> l
     for result in report.results:
         code, title = result.invariant.code, result.invariant.title
         if result.error is not None:
-            detail = f"could not be checked: {result.error}"
+            detail = f"{title}: could not be checked, {result.error}"
             findings.append(
                 Finding(Level.WARNING, "invariant_unchecked", code, detail, result.error.advice)
             )
@@ -77,7 +77,7 @@ async def check_invariants(router: Router, invariants: Sequence[Invariant]) -> l
 _REMEDY = "Look at the rows it names before anything writes to them again."
 
 
-async def _guarded(subject: str, check: Awaitable[list[Finding]]) -> list[Finding]:
+async def guarded(subject: str, check: Awaitable[list[Finding]]) -> list[Finding]:
     """A check that fails is a finding too."""
     try:
         return await check

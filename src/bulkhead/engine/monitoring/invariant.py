@@ -38,7 +38,7 @@ class Invariant:
     """Something that is always true, and the check that would notice if it were not."""
 
     code: str
-    """Its short name in reports: `I1`."""
+    """By which reports refer to it: `I1`."""
     title: str
     """The sentence that is true."""
     check: Check
@@ -109,7 +109,7 @@ async def _run(router: Router, invariant: Invariant) -> InvariantResult:
 
 
 def _describe(result: InvariantResult) -> str:
-    name = f"{result.invariant.code} {result.invariant.title}"
+    name = f"{result.invariant.title} ({result.invariant.code})"
     if result.error is not None:
         return f"{name}: not checked, {result.error}"
     first = result.violations[0]

@@ -22,6 +22,24 @@ create table if not exists `_provisioning` (
   fence int not null
 ) engine=InnoDB row_format=dynamic
 
+-- name: take_new_postgresql
+-- The mark, whose database it is, and that its first rows are written, all at once where nobody was
+-- before; nothing where anybody was.
+with taken as (
+  insert into public._provisioning (part, tenant_id, job_id, fence)
+  select part, $1::uuid, $2::uuid, $3::integer
+  from pg_catalog.unnest($4::text[]) as part
+  where not exists (select from public._provisioning)
+    and not exists (select from public._identity)
+  on conflict (part) do nothing
+  returning part
+), identified as (
+  insert into public._identity (tenant_id)
+  select $1::uuid
+  where exists (select from taken)
+)
+select exists (select from taken) as taken
+
 -- name: drop_marks_postgresql
 -- The last thing that is taken back.
 drop table if exists public._provisioning

@@ -22,6 +22,7 @@ from bulkhead.engine.provisioning.mark import (
     list_parts,
     note_parts,
     take_mark,
+    take_new,
     verify_mark,
 )
 from bulkhead.engine.provisioning.schema import IDENTITY, NOTES, MigrationCall, Newcomer
@@ -36,20 +37,19 @@ _CREATING = (30, 70)
 
 async def verify_server(work: Work) -> None:
     """The server is new enough, and lets the tenant in; raises CapabilityMissing."""
-    await verify_version(await work.target(), await work.tenant())
+    target, connection = await work.target(), await work.tenant()
+    if not target.is_managed:  # Elsewhere whoever made the database has looked.
+        await verify_version(target, connection)
 
 
 async def list_tables(work: Work) -> None:
-    """Count the tables, and mark the database as the tenant's.
+    """Count the tables, and mark the database as the tenant's; a clone is marked when it is seeded.
 
     Raises DatabaseOfAnother, SchemaDiffers, RightsMissing, before anything is changed.
     """
     building = await work.building()
     total = len(building.schema.catalogue.tables)
     if not work.is_made_of_statements:
-        connection = await work.tenant()
-        async with connection.transaction():
-            await take_mark(connection, work.job, building.database)
         work.tables = (total, total)
         return
     connection = await work.owner()
@@ -89,10 +89,22 @@ async def has_tables(work: Work) -> bool:
     return not work.is_made_of_statements
 
 
+async def is_current(work: Work) -> bool:
+    """Whether the database came with the newest version of the schema, from its template.
+
+    Whoever goes on with what another process began may have a newer schema than that one.
+    """
+    return not work.is_made_of_statements and work.job.attempts <= 1
+
+
 async def migrate(work: Work) -> None:
     """Bring the database to the newest version of the schema."""
     target = await work.target()
     connection = await work.owner()
+    if not work.is_made_of_statements:
+        call = MigrationCall(connection.raw, target.spec, is_fresh=False, is_clone=True)
+        await work.schema.migrate(call)
+        return
     is_fresh = await _has_made_all(work, connection)
     await _note_notes(work, connection)
     await work.schema.migrate(MigrationCall(connection.raw, target.spec, is_fresh=is_fresh))
@@ -101,27 +113,32 @@ async def migrate(work: Work) -> None:
 async def seed(work: Work) -> None:
     """Write whose database it is, and the first rows where all tables are new; once for all.
 
-    Raises DatabaseOfAnother.
+    Raises DatabaseOfAnother, JobLost.
     """
-    connection = await work.tenant()
+    connection, newcomer = await work.tenant(), Newcomer(work.job.tenant, work.job.label)
     async with connection.transaction():
-        if connection.dialect is Dialect.POSTGRESQL:
+        if not work.is_made_of_statements:
+            if await take_new(connection, work.job):
+                await work.schema.seed(connection, newcomer)
+                return
+            await take_mark(connection, work.job, (await work.target()).database)
+        elif connection.dialect is Dialect.POSTGRESQL:
             await connection.execute(SCOPE)
         await verify_mark(connection, work.job)
         await _identify(work, connection)
         if await _has_made_all(work, connection) and SEEDED not in await list_parts(
             connection, work.job
         ):
-            await work.schema.seed(connection, Newcomer(work.job.tenant, work.job.label))
+            await work.schema.seed(connection, newcomer)
             await note_parts(connection, work.job, [SEEDED])
 
 
 async def verify(work: Work) -> None:
     """The database says whose it is, and has the schema; raises IdentityMismatch, SchemaDiffers."""
+    if not work.is_made_of_statements and work.job.attempts <= 1:
+        return  # A clone is what its template was, which was verified, and was named just now.
     connection = await work.tenant()
     await connection.raw.verify_identity(work.job.tenant, timeout_s=CONNECT_TIMEOUT_S)
-    if not work.is_made_of_statements:
-        return  # A clone is what its template was, which was verified.
     building = await work.building()
     difference, _ = await building.look(await work.owner())
     difference.verify_compatible()

@@ -17,6 +17,9 @@ from bulkhead.engine.fleet.model import ConnectionConfig, ServerKind, TenantId
 JobId = NewType("JobId", UUID)
 
 LABEL_CHARACTERS_MAX = 255
+STEPS_VERSION = 1
+"""The version of the list of steps. A release that adds a step, or changes what one makes true,
+raises it, so that workers of older releases leave the jobs alone that it has taken up."""
 
 
 class JobMode(StrEnum):
@@ -90,8 +93,6 @@ class ProvisioningRequest:
             raise Invalid(reason="a label has no NUL character")
         if self.config is not None and self.config.kind is not self.kind:
             raise Invalid(reason="the connection is of another kind than the database")
-        if self.config is None and self.kind is ServerKind.SUPABASE:
-            raise Invalid(reason="a Supabase project is connected to, so its connection is needed")
 
     @property
     def mode(self) -> JobMode:
@@ -150,11 +151,18 @@ class ProvisioningJob:
     updated_at: dt.datetime
     finished_at: dt.datetime | None
     sealed_config: bytes | None = field(repr=False)
+    unknown_step: str | None = None
+    """What another release was doing, where this one has no step of that name; `step` is None."""
 
     @property
     def has_ended(self) -> bool:
         """Whether nothing will happen any more."""
         return self.state.has_ended
+
+    @property
+    def step_name(self) -> str | None:
+        """What is being done, in the words of whichever release does it."""
+        return self.step.value if self.step is not None else self.unknown_step
 
 
 class JobUnknown(NotFound):

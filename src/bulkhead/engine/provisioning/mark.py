@@ -121,6 +121,18 @@ async def take_mark(connection: TenantConnection, job: ProvisioningJob, database
         await connection.execute(marks.update().where(marks.c.part == ITSELF).values(values))
 
 
+async def take_new(connection: TenantConnection, job: ProvisioningJob) -> bool:
+    """Mark a clone, name its tenant, and note its first rows, which the transaction has to write.
+
+    All in one statement, and nothing of it where anybody was before: then it returns False, as it
+    does on MySQL.
+    """
+    if connection.dialect is not Dialect.POSTGRESQL:
+        return False
+    args = [job.tenant, job.id, job.fence, [ITSELF, SEEDED]]
+    return bool(await connection.fetch_value(QUERIES.take_new_postgresql, args))
+
+
 async def verify_mark(connection: TenantConnection, job: ProvisioningJob) -> None:
     """Pass while the mark is this worker's; locks it for the transaction. Raises JobLost."""
     mark = await find_mark(connection, lock=True)

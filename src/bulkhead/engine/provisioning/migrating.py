@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from bulkhead.engine.drivers.protocol import Dialect
 from bulkhead.engine.extract.model import Extracted
-from bulkhead.engine.fleet.migrate_tenant import FleetMigrations, note_versions
+from bulkhead.engine.fleet.migrate_tenant import FleetMigrations, migrate_clone, note_versions
 from bulkhead.engine.migrations.files import load_migrations
 from bulkhead.engine.provisioning.schema import (
     FleetSchema,
@@ -35,18 +35,22 @@ def declare_fleet(
         return schema.extracted(dialect, client_roles=True)
 
     migrations = FleetMigrations(fleet, files, expect)
-    migrate = note_with(migrations)
+    migrate = migrate_with(migrations)
     schema = FleetSchema(fleet, metadata, migrations.latest, seed, migrate)
     return schema, migrations
 
 
-def note_with(migrations: FleetMigrations) -> Migrate:
-    """For `FleetSchema.migrate`: the tables are as they are declared, so that nothing has to run.
+def migrate_with(migrations: FleetMigrations) -> Migrate:
+    """For `FleetSchema.migrate`: what a clone lacks is run, everything else is noted only.
 
-    The steps before it have made what was missing and refused what differs.
+    Elsewhere the steps before it have made what was missing and refused what differs, so that the
+    tables are as they are declared.
     """
 
     async def migrate(call: MigrationCall) -> None:
+        if call.is_clone and call.spec is not None:
+            await migrate_clone(call.connection, call.spec, migrations)
+            return
         await note_versions(call.connection, call.spec, migrations)
 
     return migrate

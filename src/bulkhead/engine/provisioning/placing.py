@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.transaction import Transaction
-from bulkhead.engine.drivers.errors import TemplateUnusable
-from bulkhead.engine.drivers.protocol import Dialect
+from bulkhead.engine.drivers.errors import DatabaseForeign, TemplateUnusable
+from bulkhead.engine.drivers.protocol import Dialect, Provider
 from bulkhead.engine.fleet.model import ServerKind, TenantId, TenantPlace
 from bulkhead.engine.fleet.placement import Wish, choose_server
 from bulkhead.engine.fleet.registry import add_tenant, find_tenant
 from bulkhead.engine.provisioning.job import JobMode, TenantProvisioned
 from bulkhead.engine.provisioning.spares import (
     can_clone,
-    drop_own,
     physical_name,
     spec_of_tenant,
 )
-from bulkhead.engine.provisioning.store import note_place
 from bulkhead.engine.provisioning.work import STATEMENTS, TEMPLATE, WARM, Work
+
+log = logging.getLogger(__name__)
 
 
 async def open_database(work: Work) -> None:
@@ -40,8 +42,12 @@ async def close_database(work: Work) -> None:
     if job.server is None or job.database is None:
         return
     databases = work.shop.databases
-    driver = await databases.driver(await databases.server(job.server))
-    await drop_own(driver, spec_of_tenant(work.schema, driver.dialect, job.database))
+    server = await databases.server(job.server)
+    driver = await databases.driver(server)
+    try:
+        await databases.drop(server, spec_of_tenant(work.schema, driver.dialect, job.database))
+    except DatabaseForeign as error:
+        log.warning("not dropped: %s", error)
 
 
 async def _place(work: Work) -> None:
@@ -50,9 +56,11 @@ async def _place(work: Work) -> None:
     is_mysql = job.kind is ServerKind.MYSQL
     async with work.shop.registry.transaction(SERVICE) as tx:
         await _verify_new(tx, job.tenant)
-        server = await choose_server(tx, Wish(job.kind, job.wishes))
+        server = await choose_server(tx, Wish(job.kind, job.wishes, tenant=job.tenant))
         name = await work.spares.claim_warm(tx, server)
         source = WARM if name is not None else TEMPLATE if can_clone(server) else STATEMENTS
+        if name is not None:
+            work.connect_ahead(server, name)
         name = name or physical_name(job.fleet, job.id)
         dialect = Dialect.MYSQL if is_mysql else Dialect.POSTGRESQL
         spec = spec_of_tenant(work.schema, dialect, name)
@@ -60,7 +68,8 @@ async def _place(work: Work) -> None:
             job.kind, server.name, name, spec.role_prefix, spec.login_prefix, sealed_connection=None
         )
         await add_tenant(tx, job.tenant, job.fleet, place)
-        await note_place(tx, job, [server.name, name, source])
+        await work.place(tx, server.name, name, source)
+    work.shop.databases.learn(server)
     work.placed(server.name, name, source)
 
 
@@ -71,7 +80,7 @@ async def _note_outside(work: Work) -> None:
         await _verify_new(tx, job.tenant)
         place = TenantPlace(job.kind, None, config.database, None, None, sealed_connection=None)
         await add_tenant(tx, job.tenant, job.fleet, place)
-        await note_place(tx, job, [None, config.database, STATEMENTS])
+        await work.place(tx, None, config.database, STATEMENTS)
     work.placed(None, config.database, STATEMENTS)
 
 
@@ -81,7 +90,10 @@ async def _verify_new(tx: Transaction, tenant: TenantId) -> None:
 
 
 async def _create(work: Work) -> None:
-    """Clone the template, or make an empty database."""
+    """Clone the template, or make an empty database.
+
+    Where a provider makes it, nobody waits for that: raises DatabaseComing, to come back later.
+    """
     job = work.job
     assert job.server is not None, "placed before"
     assert job.database is not None, "placed before"
@@ -90,6 +102,8 @@ async def _create(work: Work) -> None:
     driver = await databases.driver(server)
     template = await work.spares.template(server) if job.source == TEMPLATE else None
     spec = spec_of_tenant(work.schema, driver.dialect, job.database, template)
+    if isinstance(driver, Provider):
+        await driver.begin_database(spec)
     try:
         await driver.ensure_database(spec)
     except TemplateUnusable:

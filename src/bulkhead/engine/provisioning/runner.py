@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bulkhead.engine import failpoints
-from bulkhead.engine.clock import monotonic_s
+from bulkhead.engine.clock import monotonic_s, now
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.drivers.errors import (
     DatabaseMissing,
@@ -24,10 +24,12 @@ from bulkhead.engine.drivers.errors import (
     StatementTimeout,
     TlsRequired,
 )
+from bulkhead.engine.drivers.supabase_api import RateLimited
+from bulkhead.engine.drivers.supabase_project import DatabaseComing
 from bulkhead.engine.errors import BulkheadError, Unavailable
 from bulkhead.engine.failpoints import FailpointReached
-from bulkhead.engine.fleet.model import TenantState
-from bulkhead.engine.fleet.registry import find_tenant, remove_tenant
+from bulkhead.engine.fleet.model import ServerKind, TenantState
+from bulkhead.engine.fleet.registry import find_tenant, remove_reserved, remove_tenant
 from bulkhead.engine.provisioning.job import (
     JobLost,
     JobMode,
@@ -47,6 +49,7 @@ from bulkhead.engine.provisioning.store import (
     get_job,
     postpone_job,
     renew_lease,
+    wait_job,
 )
 from bulkhead.engine.provisioning.work import Shop, Work
 
@@ -56,6 +59,8 @@ ATTEMPTS_TO_CONNECT_MAX = 2
 ATTEMPTS_TO_UNDO_MAX = 40
 ATTEMPTS_TO_UNDO_OUTSIDE_MAX = 8
 PAUSE_S_MAX = 300.0
+COMING_S_MAX = 3600.0
+"""How long a provider may take to make a database."""
 CHECK_S_MAX = 2.0
 STOP_S = 60.0
 TELL_S = 0.1
@@ -110,6 +115,8 @@ class Runner:
             await work.close()
         async with self.shop.registry.transaction(SERVICE) as tx:
             await tx.execute(QUERIES.note_swept, job.id)
+            if await find_tenant(tx, job.tenant) is None:
+                await remove_reserved(tx, job.tenant)
 
     async def _run(self, work: Work) -> None:
         job = work.job
@@ -170,7 +177,7 @@ class Runner:
 
     async def _forward(self, work: Work) -> None:
         for step in STEPS:
-            work.step, work.share = step.name, step.share
+            work.step, work.share, work.title = step.name, step.share, step.title
             is_done = await step.probe(work)
             if not is_done and _is_worth_telling(work):
                 await work.tell(step.title)
@@ -183,8 +190,11 @@ class Runner:
         """Try again later, or begin to take the job back."""
         job = work.job
         limit = ATTEMPTS_MAX
-        if job.mode is JobMode.CONNECT and work.step in (None, StepName.OPEN):
+        if job.mode is JobMode.CONNECT and _count_reached(replace(job, step=work.step)) <= 1:
             limit = ATTEMPTS_TO_CONNECT_MAX
+        if isinstance(error, DatabaseComing | RateLimited) and _is_young(job):
+            await self._wait(work, error)
+            return
         if _is_transient(error) and job.attempts < limit:
             log.info("provisioning job %s waits: %s", job.id, error)
             await self._postpone(work, error)
@@ -203,6 +213,7 @@ class Runner:
         """Undo the steps, the last one first, and end the job."""
         try:
             await self._undo(work)
+            await self._forget(work)
         except (JobLost, FailpointReached):
             raise
         except Exception as error:
@@ -219,14 +230,21 @@ class Runner:
         await self._end(work, None)
 
     async def _undo(self, work: Work) -> None:
-        names = [step.name for step in STEPS]
-        reached = names.index(work.job.step) if work.job.step else -1
-        for step in reversed(STEPS[: reached + 1]):
+        for step in reversed(STEPS[: _count_reached(work.job)]):
             await failpoints.reach(step.point("before_undo"))
             await step.undo(work)
             await failpoints.reach(step.point("after_undo"))
-        if self.shop.forget is not None:
-            await self.shop.forget(work.job.tenant)
+
+    async def _forget(self, work: Work) -> None:
+        """Destroy the tenant's keys; raises JobLost to whoever was too slow for that.
+
+        Once the job has ended another one may begin, whose connection those keys have sealed.
+        """
+        if self.shop.forget is None:
+            return
+        async with self.shop.registry.transaction(SERVICE) as tx:
+            await renew_lease(tx, work.job, self.shop.lease_s)
+        await self.shop.forget(work.job.tenant)
 
     async def _end(self, work: Work, left: str | None) -> None:
         job = work.job
@@ -249,6 +267,12 @@ class Runner:
         async with self.shop.registry.transaction(SERVICE) as tx:
             await postpone_job(tx, work.job, pause_s, f"Trying again soon: {error.message}")
 
+    async def _wait(self, work: Work, error: BulkheadError) -> None:
+        """Let another worker look again later how far a provider has come."""
+        async with self.shop.registry.transaction(SERVICE) as tx:
+            pause_s = float(str(error.details["wait_s"]))
+            await wait_job(tx, work.job, pause_s, error.message.rstrip("."))
+
     async def _give_back(self, work: Work) -> None:
         """Let the next worker go on at once: this one is being stopped."""
         try:
@@ -262,12 +286,27 @@ class Runner:
         log.info("provisioning job %s was taken over", work.job.id)
         try:
             async with self.shop.registry.transaction(SERVICE, read_only=True) as tx:
-                now = await get_job(tx, work.job.id)
-            if now.state in (JobState.FAILED, JobState.CANCELLED):
-                work.job = replace(work.job, step=StepName.ACTIVATE)
+                found = await get_job(tx, work.job.id)
+            if found.state in (JobState.FAILED, JobState.CANCELLED):
+                work.job = replace(work.job, step=StepName.ACTIVATE, unknown_step=None)
                 await self._undo(work)
         except BulkheadError as error:
             log.warning("provisioning job %s: %s", work.job.id, error)
+
+
+def _count_reached(job: ProvisioningJob) -> int:
+    """How many steps may have done something: all, where another release was at one of its own.
+
+    An earlier attempt may have come further than the one that failed; `progress` never goes back.
+    """
+    if job.unknown_step is not None:
+        return len(STEPS)
+    reached = [
+        number
+        for number, step in enumerate(STEPS, start=1)
+        if step.name is job.step or step.share <= job.progress
+    ]
+    return max(reached, default=0)
 
 
 async def _stop(task: asyncio.Task[None], *, is_patient: bool) -> None:
@@ -288,7 +327,18 @@ def explain(job: ProvisioningJob, error: BulkheadError) -> dict[str, Any]:
 
 def _is_worth_telling(work: Work) -> bool:
     """Whether nothing was told for a while, or a crash from here on leaves more than before."""
-    return work.step in _MAKE or monotonic_s() - work.told_at_s > TELL_S
+    job = work.job
+    if work.step is StepName.OPEN and (
+        job.database is None or (job.kind is ServerKind.SUPABASE and job.mode is JobMode.CREATE)
+    ):
+        return False  # It is told with the place, and by the provider.
+    if work.step is StepName.LIST_TABLES and job.mode is JobMode.CONNECT:
+        return True
+    return monotonic_s() - work.told_at_s > TELL_S
+
+
+def _is_young(job: ProvisioningJob) -> bool:
+    return (now() - job.created_at).total_seconds() < COMING_S_MAX
 
 
 def _undo_attempts_max(job: ProvisioningJob) -> int:
@@ -302,8 +352,6 @@ def _is_transient(error: BulkheadError) -> bool:
     return isinstance(error, Unavailable | StatementTimeout) or error.code in _TRANSIENT
 
 
-_MAKE = frozenset({StepName.OPEN, StepName.LIST_TABLES})
-"""The steps with something to undo."""
 # A server that this process has no access to may be known to another one.
 _TRANSIENT = frozenset(
     {

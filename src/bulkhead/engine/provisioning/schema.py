@@ -37,6 +37,9 @@ class MigrationCall:
     is_fresh: bool
     """Whether all tables were made as they are declared now, so that nothing is left to do but to
     note the version."""
+    is_clone: bool = False
+    """Whether it was copied from a template, of an older release perhaps: it has a record of what
+    it has had, and what is missing there has to run."""
 
 
 NOTES: Final = ("_migrations", "_migration_statements")
@@ -70,6 +73,7 @@ class FleetSchema:
     seed: Seed = seed_nothing
     migrate: Migrate = migrate_nothing
     _extracted: dict[tuple[Dialect, bool], Extracted] = field(default_factory=dict)
+    _fingerprints: dict[tuple[Dialect, bool], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises Invalid for a fleet whose name cannot begin the name of a database."""
@@ -91,4 +95,12 @@ class FleetSchema:
 
     def fingerprint(self, dialect: Dialect) -> str:
         """By which spares of this schema are known: of its tables and its version."""
-        return f"{self.version}:{self.extracted(dialect, client_roles=True).fingerprint}"
+        return f"{self.version}:{self.tables_fingerprint(dialect, client_roles=True)}"
+
+    def tables_fingerprint(self, dialect: Dialect, *, client_roles: bool) -> str:
+        """That of what is extracted, which takes milliseconds to compute and never changes."""
+        key = (dialect, client_roles)
+        if key not in self._fingerprints:
+            extracted = self.extracted(dialect, client_roles=client_roles)
+            self._fingerprints[key] = extracted.fingerprint
+        return self._fingerprints[key]

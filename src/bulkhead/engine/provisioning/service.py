@@ -7,6 +7,7 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.transaction import Transaction
@@ -23,8 +24,8 @@ from bulkhead.engine.provisioning.store import (
     add_job,
     cancel_job,
     claim_jobs,
+    claim_unswept,
     get_job,
-    list_unswept,
     new_job_id,
 )
 from bulkhead.engine.provisioning.work import LEASE_S, Shop
@@ -63,11 +64,16 @@ class Provisioning:
     limits: ProvisioningLimits
     runner: Runner = field(init=False)
     _bell: asyncio.Event = field(default_factory=asyncio.Event)
+    _told: set[str] = field(default_factory=set)
+    """Jobs of which something was told since work was last looked for."""
+    _is_blind: bool = True
+    """Whether there may be work of which nothing was told."""
     _hungry: asyncio.Event = field(default_factory=asyncio.Event)
     _watchers: defaultdict[str, set[asyncio.Event]] = field(
         default_factory=lambda: defaultdict(set)
     )
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _tasks: dict[asyncio.Task[None], str] = field(default_factory=dict)
+    """By task, the job that is worked on."""
     _listening: Listener | None = None
 
     def __post_init__(self) -> None:
@@ -102,7 +108,10 @@ class Provisioning:
             return await get_job(tx, job)
 
     async def cancel(self, job: JobId) -> ProvisioningJob:
-        """Have an open job taken back; raises JobUnknown, and JobEnded when it is too late."""
+        """Have an open job taken back; asking again changes nothing.
+
+        Raises JobUnknown, and JobEnded when it is too late.
+        """
         async with self.shop.registry.transaction(SERVICE) as tx:
             cancelled = await cancel_job(tx, job)
         self.ring()
@@ -142,8 +151,11 @@ class Provisioning:
 
     def ring(self, jobs: Iterable[str] = ()) -> None:
         """Say that there may be something to do, or to see of `jobs`."""
+        told = list(jobs)
+        self._told.update(told)
+        self._is_blind = self._is_blind or not told
         self._bell.set()
-        for job in list(jobs) or list(self._watchers):
+        for job in told or list(self._watchers):
             for changed in self._watchers.get(job, ()):
                 changed.set()
 
@@ -161,7 +173,7 @@ class Provisioning:
         try:
             while True:
                 self._bell.clear()
-                full = await self._begin_jobs()
+                full = await self._begin_jobs() if self._has_hint() else False
                 await self._rest(full=full)
         finally:
             for task in (*helpers, *self._tasks):
@@ -192,6 +204,12 @@ class Provisioning:
         if not self._watchers[job]:
             del self._watchers[job]
 
+    def _has_hint(self) -> bool:
+        """Whether there may be work: what is told of jobs in hand is none."""
+        told, self._told = self._told, set()
+        is_blind, self._is_blind = self._is_blind, False
+        return is_blind or not told.issubset(self._tasks.values())
+
     async def _begin_jobs(self) -> bool:
         """Take what is due, as much as there are hands for; whether all hands are full."""
         room = self.limits.jobs_max - len(self._tasks)
@@ -204,7 +222,7 @@ class Provisioning:
             return False
         for job in jobs:
             task = asyncio.create_task(self._work(job))
-            self._tasks.add(task)
+            self._tasks[task] = str(job.id)
             task.add_done_callback(self._end_task)
         return len(jobs) == room
 
@@ -215,19 +233,21 @@ class Provisioning:
             log.exception("provisioning job %s", job.id)
 
     def _end_task(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
+        self._is_blind = True
         self._bell.set()
         self._hungry.set()
 
     async def _rest(self, *, full: bool) -> None:
         if full and self._tasks:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            self._is_blind = True
             return
         try:
             async with asyncio.timeout(self.limits.poll_s):
                 await self._bell.wait()
         except TimeoutError:
-            return
+            self._is_blind = True
 
     async def _claim(self, limit: int) -> list[ProvisioningJob]:
         async with self.shop.registry.transaction(SERVICE) as tx:
@@ -247,11 +267,13 @@ class Provisioning:
 
     async def _sweep(self) -> None:
         """Once more after any worker that slept must have woken up."""
-        age_s = SWEEP_AGE_LEASES * self.shop.lease_s
-        async with self.shop.registry.transaction(SERVICE, read_only=True) as tx:
-            jobs = await list_unswept(tx, list(self.shop.schemas), age_s=age_s, limit=SWEEPS_MAX)
+        age_s, fleets = SWEEP_AGE_LEASES * self.shop.lease_s, list(self.shop.schemas)
+        async with self.shop.registry.transaction(SERVICE) as tx:
+            jobs = await claim_unswept(
+                tx, fleets, age_s=age_s, lease_s=self.shop.lease_s, limit=SWEEPS_MAX
+            )
         for job in jobs:
-            await self.runner.sweep(job)
+            await _try(partial(self.runner.sweep, job))
 
 
 def build_provisioning(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -22,6 +24,7 @@ from bulkhead.engine.drivers.protocol import DatabaseSpec, Dialect, Driver
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.fleet.databases import Databases
 from bulkhead.engine.fleet.model import ServerKind, ServerRow, TenantId
+from bulkhead.engine.fleet.parallel import in_parallel
 from bulkhead.engine.fleet.registry import list_servers
 from bulkhead.engine.ids import new_id
 from bulkhead.engine.provisioning.schema import FleetSchema, MigrationCall
@@ -30,7 +33,11 @@ from bulkhead.engine.provisioning.target import managed_target
 
 QUERIES = load_queries(__package__, "spares.sql")
 LEASE_S = 300.0
+SETTLED_S = 2.0
+"""After which a server has given up, or ended, a statement that was cancelled."""
 DROPS_MAX = 20
+DROPS_AT_ONCE = 4
+"""Each waits for a checkpoint of its server, which those that come at once share."""
 NAME_CHARACTERS = 7
 NOBODY: Final = TenantId(UUID(int=0))
 
@@ -73,6 +80,8 @@ class Spares:
     warm: int = 0
     """How many databases are kept ready on each server."""
     lease_s: float = LEASE_S
+    _templates: dict[str, str] = field(default_factory=dict)
+    """By server, as they were last found; one that is gone is noticed when it is cloned."""
     _building: defaultdict[str, asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
@@ -88,13 +97,20 @@ class Spares:
         """The template on a server, made when there is none; None where nothing can be cloned."""
         if not can_clone(server):
             return None
+        if (known := self._templates.get(server.name)) is not None:
+            return known
         async with self._building[server.name]:
-            return await self._find_template(server) or await self._make(server, "template")
+            found = await self._find_template(server) or await self._make(server, "template")
+        if found is not None:
+            self._templates[server.name] = found
+        return found
 
     async def another_template(self, server: ServerRow, unusable: str) -> str | None:
         """A template instead of one that could not be cloned: it is being replaced, or gone."""
+        if self._templates.get(server.name) == unusable:
+            del self._templates[server.name]
         async with self.databases.registry.transaction(SERVICE) as tx:
-            await tx.execute(QUERIES.condemn_spare, unusable)
+            await tx.execute(QUERIES.condemn_spare, unusable, 0.0)
         return await self.template(server)
 
     async def refill(self) -> int:
@@ -114,16 +130,34 @@ class Spares:
         fleet, version = self.schema.fleet, self.schema.version
         async with self.databases.registry.transaction(SERVICE) as tx:
             await tx.execute(QUERIES.condemn_spares, fleet, version, fingerprints)
-            rows = await tx.fetch(QUERIES.list_condemned, fleet, DROPS_MAX)
-        dropped = 0
-        for row in rows:
-            try:
-                await self._drop(row["name"], row["server"])
-            except BulkheadError as error:
-                log.warning("spare database %s stays for now: %s", row["name"], error)
-            else:
-                dropped += 1
-        return dropped
+            rows = await tx.fetch(QUERIES.claim_condemned, fleet, DROPS_MAX, self.lease_s)
+        away: set[str] = set()
+
+        async def drop(row: Mapping[str, str]) -> bool:
+            name, server = row["name"], row["server"]
+            if server not in away:
+                try:
+                    await self._drop(name, server)
+                except BulkheadError as error:
+                    log.warning("spare database %s stays for now: %s", name, error)
+                    away.add(server)
+                else:
+                    return True
+            await self._release(name)
+            return False
+
+        return sum(await in_parallel(drop, rows, DROPS_AT_ONCE))
+
+    async def is_at(self, server: str) -> bool:
+        """Whether another process makes or drops spares on a server at the moment."""
+        async with self.databases.registry.transaction(SERVICE, read_only=True) as tx:
+            return bool(await tx.fetchval(QUERIES.is_at, server, self.schema.fleet))
+
+    async def abandon(self, server: str) -> int:
+        """Forget what there is on a server that is gone; return how many databases that was."""
+        async with self.databases.registry.transaction(SERVICE) as tx:
+            rows = await tx.fetch(QUERIES.forget_spares, server, self.schema.fleet)
+        return len(rows)
 
     async def _servers(self) -> tuple[ServerRow, ...]:
         async with self.databases.registry.transaction(SERVICE, read_only=True) as tx:
@@ -140,28 +174,51 @@ class Spares:
     async def _make(self, server: ServerRow, purpose: str) -> str | None:
         """Make a spare; None when none is wanted any more."""
         driver = await self.databases.driver(server)
+        if purpose == "warm" and not await self._lacks_warm(server):
+            return None
+        if server.name not in self.databases.drivers:
+            # A server that is away must not gather notes of what was never made there.
+            await driver.start()
         name = physical_name(self.schema.fleet, new_id())
         if not await self._note(server, purpose, name):
             return None
-        await failpoints.reach(NOTED)
         try:
-            template = await self.template(server) if purpose == "warm" else None
-            spec = spec_of_tenant(self.schema, driver.dialect, name, template)
-            await driver.ensure_database(spec)
-            await failpoints.reach(MADE)
-            if template is None:
-                await self._fill(driver, spec)
-            await failpoints.reach(FILLED)
-            if purpose == "template":
-                await driver.seal_template(spec)
-            await failpoints.reach(SEALED)
-            if await self._finish(name):
+            await failpoints.reach(NOTED)
+            if await self._build(server, driver, purpose, name):
                 return name
         except BulkheadError:
+            self._templates.pop(server.name, None)  # It may be what failed.
             await self._discard(name, server.name)
+            raise
+        except asyncio.CancelledError:
+            with suppress(BulkheadError):  # Else whoever sweeps would wait for the lease to end.
+                await self._release(name, SETTLED_S)
             raise
         await self._discard(name, server.name)
         return await self._find_template(server) if purpose == "template" else None
+
+    async def _build(self, server: ServerRow, driver: Driver, purpose: str, name: str) -> bool:
+        """Make what was noted; False when another one was faster, or it took too long."""
+        template = await self.template(server) if purpose == "warm" else None
+        spec = spec_of_tenant(self.schema, driver.dialect, name, template)
+        await driver.ensure_database(spec)
+        await failpoints.reach(MADE)
+        if template is None:
+            await self._fill(driver, spec)
+        else:
+            # The first session in a database takes several times as long as those after it.
+            async with managed_target(NOBODY, driver, spec).as_tenant():
+                pass
+        await failpoints.reach(FILLED)
+        if purpose == "template":
+            await driver.seal_template(spec)
+        await failpoints.reach(SEALED)
+        return await self._finish(name)
+
+    async def _lacks_warm(self, server: ServerRow) -> bool:
+        wanted = (server.name, self.schema.fleet, self._fingerprint(server))
+        async with self.databases.registry.transaction(SERVICE, read_only=True) as tx:
+            return int(await tx.fetchval(QUERIES.count_warm, *wanted)) < self.warm
 
     async def _note(self, server: ServerRow, purpose: str, name: str) -> bool:
         fleet, fingerprint = self.schema.fleet, self._fingerprint(server)
@@ -195,10 +252,16 @@ class Spares:
         """Drop one that is of no use; what cannot be dropped now, `sweep` drops later."""
         try:
             async with self.databases.registry.transaction(SERVICE) as tx:
-                await tx.execute(QUERIES.condemn_spare, name)
+                await tx.execute(QUERIES.condemn_spare, name, self.lease_s)
             await self._drop(name, server)
         except BulkheadError as error:
             log.warning("spare database %s stays for now: %s", name, error)
+            with suppress(BulkheadError):
+                await self._release(name)
+
+    async def _release(self, name: str, after_s: float = 0.0) -> None:
+        async with self.databases.registry.transaction(SERVICE) as tx:
+            await tx.execute(QUERIES.release_spare, name, after_s)
 
     async def _drop(self, name: str, server: str) -> None:
         driver = await self.databases.driver(await self.databases.server(server))

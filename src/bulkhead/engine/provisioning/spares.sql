@@ -67,15 +67,17 @@ where name = $1
 returning name
 
 -- name: condemn_spare
--- One that nobody gets any more.
+-- One that nobody gets any more; whoever says so drops it, or a sweep after a while.
 update bulkhead.fleet_spares
-set state = 'dropping'
+set state = 'dropping',
+  leased_until = clock_timestamp() + make_interval(secs => $2)
 where name = $1
 
 -- name: condemn_spares
--- Those that were left half-made, and those of older schemas.
+-- Those that were left half-made, and those of older schemas; to be dropped by whoever claims them.
 update bulkhead.fleet_spares
-set state = 'dropping'
+set state = 'dropping',
+  leased_until = clock_timestamp()
 where fleet = $1
   and (
     (state = 'making' and leased_until < clock_timestamp())
@@ -87,17 +89,56 @@ where fleet = $1
     )
   )
 
--- name: list_condemned
--- Those that are to be dropped.
-select name, server
-from bulkhead.fleet_spares
-where fleet = $1
-  and state = 'dropping'
-order by created_at
-limit $2
+-- name: claim_condemned
+-- Some that are to be dropped, the first of each server before the second of any, for one process:
+-- a server refuses to drop the same twice at once.
+update bulkhead.fleet_spares s
+set leased_until = clock_timestamp() + make_interval(secs => $3)
+from (
+  select name
+  from bulkhead.fleet_spares
+  where name in (
+    select name
+    from bulkhead.fleet_spares
+    where fleet = $1
+      and state = 'dropping'
+      and leased_until <= clock_timestamp()
+    order by row_number() over (partition by server order by created_at), created_at
+    limit $2
+  )
+    and leased_until <= clock_timestamp()
+  for update skip locked
+) due
+where s.name = due.name
+returning s.name, s.server
+
+-- name: is_at
+-- Whether somebody makes or drops spares on a server.
+select exists (
+  select
+  from bulkhead.fleet_spares
+  where server = $1
+    and fleet = $2
+    and state in ('making', 'dropping')
+    and leased_until > clock_timestamp()
+)
+
+-- name: release_spare
+-- One that could not be dropped, or was not made to the end: a sweep takes it up after a while.
+update bulkhead.fleet_spares
+set leased_until = clock_timestamp() + make_interval(secs => $2)
+where name = $1
+  and state in ('making', 'dropping')
 
 -- name: remove_spare
 -- Forget one that has been dropped.
 delete from bulkhead.fleet_spares
 where name = $1
   and state = 'dropping'
+
+-- name: forget_spares
+-- Forget all that were noted on a server.
+delete from bulkhead.fleet_spares
+where server = $1
+  and fleet = $2
+returning name

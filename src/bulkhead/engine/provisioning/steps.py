@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from bulkhead.engine import failpoints
 from bulkhead.engine.connections.claims import SERVICE
-from bulkhead.engine.fleet.model import TenantState
-from bulkhead.engine.fleet.registry import get_tenant, set_place, set_schema, set_state
+from bulkhead.engine.drivers.protocol import Provider
+from bulkhead.engine.fleet.databases import ManagedDatabase
+from bulkhead.engine.fleet.model import ServerKind
+from bulkhead.engine.fleet.registry import get_tenant, set_place
 from bulkhead.engine.provisioning import filling, placing
-from bulkhead.engine.provisioning.job import JobMode, JobState, StepName
-from bulkhead.engine.provisioning.store import finish_job
+from bulkhead.engine.provisioning.job import JobMode, StepName
+from bulkhead.engine.provisioning.store import activate_tenant, renew_lease
 from bulkhead.engine.provisioning.work import Work
 
 READY: Final = "Ready"
@@ -54,30 +56,47 @@ class Step:
 
 
 async def save(work: Work) -> None:
-    """Keep, sealed for the tenant's row, how the database of an owner is reached."""
-    config = await work.config()
-    sealed = await work.shop.databases.seals.seal_connection(work.job.tenant, config)
+    """Keep how the database is reached: as its provider calls it, or sealed as its owner says.
+
+    Raises JobLost: the tenant may be another job's by now.
+    """
+    job = work.job
+    found: dict[str, Any] = {}
+    if job.mode is JobMode.CREATE:
+        found["located"] = await _locate(work)
+    else:
+        seals = work.shop.databases.seals
+        found["sealed_connection"] = await seals.seal_connection(job.tenant, await work.config())
     async with work.shop.registry.transaction(SERVICE) as tx:
-        tenant = await get_tenant(tx, work.job.tenant, lock=True)
-        place = replace(tenant.place, sealed_connection=sealed)
+        tenant = await get_tenant(tx, job.tenant, lock=True)
+        await renew_lease(tx, job, work.shop.lease_s)
+        place = replace(tenant.place, **found)
         await set_place(tx, tenant.id, place, generation=tenant.generation)
 
 
 async def is_ours(work: Work) -> bool:
-    """Whether there is no connection to keep: logins of the fleet's servers follow from a key."""
-    return work.job.mode is JobMode.CREATE
+    """Whether there is nothing to keep: logins of the fleet's servers follow from a key."""
+    return work.job.mode is JobMode.CREATE and work.job.kind is not ServerKind.SUPABASE
+
+
+async def _locate(work: Work) -> str | None:
+    place = (await work.target()).place
+    if isinstance(place, ManagedDatabase) and isinstance(place.driver, Provider):
+        return await place.driver.locate(place.spec)
+    return None
 
 
 async def activate(work: Work) -> None:
-    """Serve the tenant and end the job, both or neither; raises JobLost."""
-    building = await work.building()
+    """Serve the tenant and end the job, both or neither.
+
+    Raises JobLost, ProvisioningCancelled, TenantChanged.
+    """
+    await work.building()
+    assert work.fingerprint is not None, "the building has a schema"
     there, total = work.tables
     job = replace(work.job, tables_created=there, total_tables=total)
     async with work.shop.registry.transaction(SERVICE) as tx:
-        fingerprint = building.schema.fingerprint
-        await set_schema(tx, job.tenant, work.schema.version, fingerprint)
-        await set_state(tx, job.tenant, TenantState.ACTIVE, expected=[TenantState.PROVISIONING])
-        await finish_job(tx, job, JobState.ACTIVE, READY)
+        await activate_tenant(tx, job, work.schema.version, work.fingerprint, READY)
 
 
 STEPS: Final = (
@@ -108,7 +127,7 @@ STEPS: Final = (
         70,
         "Running migrations",
         filling.migrate,
-        probe=filling.has_tables,
+        probe=filling.is_current,
     ),
     Step(StepName.SEED, 80, "Writing the first rows", filling.seed),
     Step(StepName.VERIFY, 88, "Verifying the database", filling.verify),

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.connections.transaction import Transaction
 from bulkhead.engine.fleet.model import ServerKind, TenantId, TenantState
-from bulkhead.engine.fleet.registry import find_tenant
+from bulkhead.engine.fleet.registry import TenantChanged, find_tenant
 from bulkhead.engine.ids import new_id
 from bulkhead.engine.provisioning.job import (
+    STEPS_VERSION,
     JobEnded,
     JobId,
     JobLost,
     JobMode,
     JobState,
     JobUnknown,
+    ProvisioningCancelled,
     ProvisioningJob,
     ProvisioningRequest,
     ProvisioningUnderway,
@@ -28,10 +31,24 @@ from bulkhead.engine.provisioning.job import (
 QUERIES = load_queries(__package__, "jobs.sql")
 CHANNEL = "bulkhead_provisioning"
 PAGE_MAX = 200
+TRIES_MAX = 5
+"""How often another job of the tenant may end while one is started."""
 MESSAGE_CHARACTERS_MAX = 1000
 WAITING = "Waiting for its turn"
+STEP_NAMES = frozenset(step.value for step in StepName)
 SOON = "set local synchronous_commit to off"
 """For leases and progress: what a crash of the server makes forgotten is done again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Where a job's database will be, and what is told of it meanwhile."""
+
+    server: str | None
+    database: str
+    source: str
+    progress: int
+    message: str
 
 
 def new_job_id() -> JobId:
@@ -44,11 +61,12 @@ async def add_job(
 ) -> ProvisioningJob:
     """Start a job, or find the one that was started by the same request.
 
-    However many ask at once, there is one job for one tenant. Raises ProvisioningUnderway for
-    another request while one is open, and TenantProvisioned for a tenant that has a database.
+    However many ask at once, there is one job for one tenant, and whoever asks while it ends gets
+    the same answer as just after. The job that is found cannot end before `tx` does. Raises
+    ProvisioningUnderway for another request while one is open, and TenantProvisioned for a tenant
+    that has a database.
     """
-    tenant = await find_tenant(tx, request.tenant)
-    if tenant is None or tenant.state is TenantState.PROVISIONING:
+    for _ in range(TRIES_MAX):
         row = await tx.fetchrow(
             QUERIES.add_job,
             job,
@@ -61,17 +79,25 @@ async def add_job(
             request.hash,
             sealed_config,
             WAITING,
+            STEPS_VERSION,
         )
         if row is not None:
-            return job_of(row)
-    last = await find_last_job(tx, request.tenant)
-    if last is None or last.state in (JobState.FAILED, JobState.CANCELLED):
-        raise TenantProvisioned(tenant=request.tenant)
-    if last.request_hash == request.hash:
-        return last
-    if last.has_ended:
-        raise TenantProvisioned(tenant=request.tenant)
-    raise ProvisioningUnderway(tenant=request.tenant, job=last.id)
+            # Only now: before, a job could have ended between this look and the new row.
+            tenant = await find_tenant(tx, request.tenant)
+            if tenant is None or tenant.state is TenantState.PROVISIONING:
+                return job_of(row)
+            await tx.execute(QUERIES.take_back_job, job)
+        found = await tx.fetchrow(QUERIES.lock_last_job, request.tenant)
+        last = None if found is None else job_of(found)
+        if last is not None and last.state not in (JobState.FAILED, JobState.CANCELLED):
+            if last.request_hash == request.hash:
+                return last
+            if not last.has_ended:
+                raise ProvisioningUnderway(tenant=request.tenant, job=last.id)
+        if row is not None or (last is not None and last.state is JobState.ACTIVE):
+            break
+        # The open job that was in the way has been taken back meanwhile.
+    raise TenantProvisioned(tenant=request.tenant)
 
 
 async def get_job(tx: Transaction, job: JobId) -> ProvisioningJob:
@@ -101,10 +127,13 @@ async def list_jobs(
 
 
 async def cancel_job(tx: Transaction, job: JobId) -> ProvisioningJob:
-    """Have an open job taken back; raises JobUnknown, and JobEnded when it is too late."""
+    """Have an open job taken back; one that was cancelled before stays so.
+
+    Raises JobUnknown, and JobEnded when it is too late.
+    """
     row = await tx.fetchrow(QUERIES.cancel_job, job)
     found = await get_job(tx, job)
-    if row is None and found.state is not JobState.UNDOING:
+    if row is None and found.state not in (JobState.UNDOING, JobState.CANCELLED):
         raise JobEnded(job=job, state=found.state.value)
     return found
 
@@ -112,9 +141,9 @@ async def cancel_job(tx: Transaction, job: JobId) -> ProvisioningJob:
 async def claim_jobs(
     tx: Transaction, fleets: Sequence[str], owner: str, *, lease_s: float, limit: int
 ) -> list[ProvisioningJob]:
-    """Take over jobs that are due."""
+    """Take over jobs that are due, but those that a newer release has taken up."""
     tx.at_commit(SOON)
-    rows = await tx.fetch(QUERIES.claim_jobs, list(fleets), owner, lease_s, limit)
+    rows = await tx.fetch(QUERIES.claim_jobs, list(fleets), owner, lease_s, limit, STEPS_VERSION)
     return [job_of(row) for row in rows]
 
 
@@ -127,10 +156,18 @@ async def renew_lease(tx: Transaction, job: ProvisioningJob, lease_s: float) -> 
     return bool(row["cancelling"])
 
 
-async def note_place(tx: Transaction, job: ProvisioningJob, place: Sequence[str | None]) -> None:
-    """Note server, database and source of a job that runs; raises JobLost."""
-    if await tx.fetchrow(QUERIES.note_place, job.id, job.fence, *place) is None:
+async def note_place(tx: Transaction, job: ProvisioningJob, opening: Opening) -> None:
+    """Note where the database of a job that runs will be.
+
+    Raises JobLost, and ProvisioningCancelled when somebody wishes so.
+    """
+    place = (opening.server, opening.database, opening.source)
+    told = (StepName.OPEN.value, opening.progress, opening.message[:MESSAGE_CHARACTERS_MAX])
+    row = await tx.fetchrow(QUERIES.note_place, job.id, job.fence, *place, *told)
+    if row is None:
         raise JobLost(job=job.id)
+    if row["cancelling"]:
+        raise ProvisioningCancelled
 
 
 async def begin_undo(
@@ -144,11 +181,11 @@ async def begin_undo(
         raise JobLost(job=job.id)
 
 
-async def list_unswept(
-    tx: Transaction, fleets: Sequence[str], *, age_s: float, limit: int
+async def claim_unswept(
+    tx: Transaction, fleets: Sequence[str], *, age_s: float, lease_s: float, limit: int
 ) -> list[ProvisioningJob]:
-    """Jobs that were taken back longer ago than any worker can have slept."""
-    rows = await tx.fetch(QUERIES.list_unswept, age_s, list(fleets), limit)
+    """Take up jobs that were taken back longer ago than any worker can have slept."""
+    rows = await tx.fetch(QUERIES.claim_unswept, age_s, list(fleets), limit, lease_s)
     return [job_of(row) for row in rows]
 
 
@@ -158,34 +195,53 @@ async def postpone_job(tx: Transaction, job: ProvisioningJob, pause_s: float, me
     await tx.execute(QUERIES.postpone_job, job.id, job.fence, pause_s, text)
 
 
+async def wait_job(tx: Transaction, job: ProvisioningJob, pause_s: float, message: str) -> None:
+    """As `postpone_job` where nothing failed: another system takes its time."""
+    text = message[:MESSAGE_CHARACTERS_MAX]
+    await tx.execute(QUERIES.wait_job, job.id, job.fence, pause_s, text)
+
+
+async def activate_tenant(
+    tx: Transaction, job: ProvisioningJob, version: int, fingerprint: str, message: str
+) -> None:
+    """Serve the tenant, whose schema is noted, and end the job.
+
+    Raises JobLost, ProvisioningCancelled when somebody wishes so, and TenantChanged.
+    """
+    tables = (job.tables_created, job.total_tables)
+    row = await tx.fetchrow(
+        QUERIES.activate,
+        *(job.id, job.fence, job.tenant, version, fingerprint, message, *tables),
+    )
+    if row is not None:
+        return
+    now = await get_job(tx, job.id)
+    if now.fence != job.fence or now.state is not JobState.RUNNING:
+        raise JobLost(job=job.id)
+    if now.cancelling:
+        raise ProvisioningCancelled
+    raise TenantChanged(tenant=job.tenant, expected=TenantState.PROVISIONING.value)
+
+
 async def finish_job(
     tx: Transaction,
     job: ProvisioningJob,
     state: JobState,
     message: str,
-    error: Mapping[str, Any] | None = None,
+    error: Mapping[str, Any],
 ) -> None:
-    """End a job; raises JobLost."""
-    is_active = state is JobState.ACTIVE
-    row = await tx.fetchrow(
-        QUERIES.finish_job,
-        job.id,
-        job.fence,
-        state.value,
-        StepName.ACTIVATE.value if is_active else None,
-        message[:MESSAGE_CHARACTERS_MAX],
-        json.dumps(error) if error is not None else None,
-        (JobState.RUNNING if is_active else JobState.UNDOING).value,
-        job.tables_created,
-        job.total_tables,
-    )
+    """End a job that was taken back; raises JobLost."""
+    told = (state.value, message[:MESSAGE_CHARACTERS_MAX], json.dumps(error))
+    tables = (job.tables_created, job.total_tables)
+    row = await tx.fetchrow(QUERIES.finish_job, job.id, job.fence, *told, *tables)
     if row is None:
         raise JobLost(job=job.id)
 
 
 def job_of(row: Any) -> ProvisioningJob:  # noqa: ANN401 - asyncpg.Record
-    """Read a row of `provisioning_jobs`."""
-    error = row["error"]
+    """Read a row of `provisioning_jobs`, of whichever release."""
+    error, step = row["error"], row["step"]
+    is_known = step in STEP_NAMES
     return ProvisioningJob(
         id=JobId(row["id"]),
         tenant=TenantId(row["tenant"]),
@@ -196,7 +252,8 @@ def job_of(row: Any) -> ProvisioningJob:  # noqa: ANN401 - asyncpg.Record
         wishes=json.loads(row["wishes"]),
         request_hash=row["request_hash"],
         state=JobState(row["state"]),
-        step=StepName(row["step"]) if row["step"] else None,
+        step=StepName(step) if is_known else None,
+        unknown_step=None if is_known else step,
         progress=row["progress"],
         message=row["message"],
         tables_created=row["tables_created"],

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bulkhead.engine.connections.sql import identifier
@@ -27,7 +28,7 @@ from bulkhead.engine.errors import Unavailable
 from bulkhead.engine.fleet.connection import TenantConnection
 from bulkhead.engine.fleet.databases import ManagedDatabase
 from bulkhead.engine.fleet.model import TenantId
-from bulkhead.engine.fleet.mysql import OutsideMysql
+from bulkhead.engine.fleet.owner import administer_outside
 from bulkhead.engine.fleet.tenant_database import TenantDatabase
 from bulkhead.engine.provisioning.mark import QUERIES
 
@@ -81,7 +82,7 @@ class Target:
     async def as_owner(self) -> AsyncIterator[TenantConnection]:
         """A connection with the rights to change the schema; on MySQL one at a time has it.
 
-        Raises DatabaseBusy.
+        Raises DatabaseBusy, and ServerUnreachable when the server does not answer.
         """
         try:
             connection = await self.administer()
@@ -122,12 +123,7 @@ def managed_target(tenant: TenantId, driver: Driver, spec: DatabaseSpec) -> Targ
 
 def outside_target(tenant: TenantId, name: str, place: TenantDatabase) -> Target:
     """A database that its owner runs: one login does everything."""
-
-    async def administer() -> ServerConnection:
-        if isinstance(place, OutsideMysql):
-            return await place.administer(timeout_s=CONNECT_TIMEOUT_S)
-        return await place.connect(timeout_s=CONNECT_TIMEOUT_S)
-
+    administer = partial(administer_outside, place, timeout_s=CONNECT_TIMEOUT_S)
     return Target(tenant, name, place, administer)
 
 

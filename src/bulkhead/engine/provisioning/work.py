@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -10,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.database import OpenDatabase
+from bulkhead.engine.connections.transaction import Transaction
 from bulkhead.engine.errors import ConfigurationInvalid
 from bulkhead.engine.fleet.connection import TenantConnection
 from bulkhead.engine.fleet.databases import Databases
-from bulkhead.engine.fleet.model import ConnectionConfig, TenantId
+from bulkhead.engine.fleet.model import ConnectionConfig, ServerRow, TenantId
 from bulkhead.engine.provisioning.job import (
     JobLost,
     JobMode,
@@ -23,7 +25,13 @@ from bulkhead.engine.provisioning.job import (
 )
 from bulkhead.engine.provisioning.schema import FleetSchema
 from bulkhead.engine.provisioning.spares import Spares, spec_of_tenant
-from bulkhead.engine.provisioning.store import MESSAGE_CHARACTERS_MAX, QUERIES, SOON
+from bulkhead.engine.provisioning.store import (
+    MESSAGE_CHARACTERS_MAX,
+    QUERIES,
+    SOON,
+    Opening,
+    note_place,
+)
 from bulkhead.engine.provisioning.tables import Building
 from bulkhead.engine.provisioning.target import (
     Target,
@@ -62,14 +70,18 @@ class Work:
     job: ProvisioningJob
     schema: FleetSchema
     step: StepName | None = None
+    title: str = ""
     share: int = 0
     tables: tuple[int, int] = (0, 0)
     """Of the schema's tables, how many are there, and how many there shall be."""
+    fingerprint: str | None = None
+    """Of the tables, once the building is known."""
     told_at_s: float = -math.inf
     _target: Target | None = None
     _building: Building | None = None
     _owner: TenantConnection | None = None
     _tenant: TenantConnection | None = None
+    _ahead: asyncio.Task[TenantConnection] | None = None
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @property
@@ -100,13 +112,22 @@ class Work:
         if row["cancelling"]:
             raise ProvisioningCancelled
 
+    async def place(self, tx: Transaction, server: str | None, database: str, source: str) -> None:
+        """Note where the database will be, and say that it is being opened.
+
+        Raises JobLost, ProvisioningCancelled; call `placed` once `tx` has committed.
+        """
+        opening = Opening(server, database, source, self.share, self.title)
+        await note_place(tx, self.job, opening)
+
     def placed(self, server: str | None, database: str, source: str) -> None:
         """Know where the database is, as the registry does."""
         self.job = replace(self.job, server=server, database=database, source=source)
+        self.told_at_s = monotonic_s()
         self._target = None
 
     async def config(self) -> ConnectionConfig:
-        """How the database of an owner is reached; raises SealBroken."""
+        """How the database of an owner is reached; raises SealBroken, ConfigurationInvalid."""
         sealed = self.job.sealed_config
         if sealed is None:
             raise ConfigurationInvalid(reason="the job has no connection any more")
@@ -131,8 +152,22 @@ class Work:
         if not target.is_managed:
             return await self.owner()  # One login does everything there.
         if self._tenant is None:
-            self._tenant = await self._stack.enter_async_context(target.as_tenant())
+            ahead, self._ahead = self._ahead, None
+            self._tenant = await (ahead or self._connect(target))
         return self._tenant
+
+    def connect_ahead(self, server: ServerRow, database: str) -> None:
+        """Begin to connect as the tenant to a database that is ready, in the background.
+
+        Nothing is sent there before `tenant` is asked for, which is once the place is committed.
+        """
+
+        async def connect() -> TenantConnection:
+            driver = await self.shop.databases.driver(server)
+            spec = spec_of_tenant(self.schema, driver.dialect, database)
+            return await self._connect(managed_target(self.job.tenant, driver, spec))
+
+        self._ahead = asyncio.create_task(connect())
 
     async def building(self) -> Building:
         """The tables that the job makes there."""
@@ -140,13 +175,23 @@ class Work:
             target = await self.target()
             roles = target.is_managed or await has_client_roles(target, await self.owner())
             extracted = self.schema.extracted(target.dialect, client_roles=roles)
+            self.fingerprint = self.schema.tables_fingerprint(target.dialect, client_roles=roles)
             self._building = Building(self.job, target.database, extracted)
         return self._building
 
     async def close(self) -> None:
         """Give up the connections."""
         self._owner = self._tenant = None
+        if self._ahead is not None:
+            self._ahead.cancel()
+            await asyncio.wait([self._ahead])
+            if not self._ahead.cancelled():
+                self._ahead.exception()  # It failed before anybody asked for it.
+            self._ahead = None
         await self._stack.aclose()
+
+    async def _connect(self, target: Target) -> TenantConnection:
+        return await self._stack.enter_async_context(target.as_tenant())
 
     async def _find_target(self) -> Target:
         job, databases = self.job, self.shop.databases
@@ -156,8 +201,5 @@ class Work:
             return outside_target(job.tenant, job.database, place)
         assert job.server is not None, "a database that is made has a server"
         driver = await databases.driver(await databases.server(job.server))
-        template = None
-        if job.source == TEMPLATE:
-            template = await self.spares.template(await databases.server(job.server))
-        spec = spec_of_tenant(self.schema, driver.dialect, job.database, template)
+        spec = spec_of_tenant(self.schema, driver.dialect, job.database)
         return managed_target(job.tenant, driver, spec)

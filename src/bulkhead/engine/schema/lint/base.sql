@@ -83,12 +83,14 @@ policies as (
     end as verb,
     p.polroles as roles,
     p.polroles && (select array_agg(c.oid) from clients c) as for_clients,
-    pg_get_expr(p.polqual, p.polrelid) as using_text,
-    pg_get_expr(p.polwithcheck, p.polrelid) as check_text,
-    concat_ws(' ', pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
-      as both_texts
+    t.using_text, t.check_text, concat_ws(' ', t.using_text, t.check_text) as both_texts
   from pg_policy p
   join relations r on r.oid = p.polrelid
+  cross join lateral (
+    select pg_get_expr(p.polqual, p.polrelid) as using_text,
+      pg_get_expr(p.polwithcheck, p.polrelid) as check_text
+    offset 0 -- Rendered once, not wherever a rule looks at them.
+  ) t
 ),
 functions as (
   select p.oid, s.name as schema, s.exposed, p.proowner as owner,

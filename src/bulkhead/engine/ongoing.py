@@ -1,0 +1,48 @@
+"""Work that goes on to its own end, however long its caller waits for it.
+
+That a database hangs is found out by the time-outs of whoever asks it, one statement and one new
+connection after the other, which adds up to more than anybody waits for. If the work were cancelled
+instead, its breaker would learn nothing, and what is at its commit would be cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from bulkhead.engine.clock import monotonic_s
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Ongoing:
+    """The tasks that were begun and have not ended."""
+
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Let `work` be done."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    async def drain(self) -> None:
+        """Wait until all of it has ended."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+            await asyncio.sleep(0)
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # The caller may be gone; the loop need not complain.
+
+
+async def has_ended(task: asyncio.Task[Any], until_s: float) -> bool:
+    """Whether it has ended, waiting until `monotonic_s()` is there; it is never cancelled."""
+    done, _ = await asyncio.wait([task], timeout=max(until_s - monotonic_s(), 0.0))
+    return bool(done)
