@@ -14,6 +14,7 @@ from bulkhead.apps.store_platform.jobs import JOBS
 from bulkhead.apps.store_platform.master.billing.routes import routes as billing_routes
 from bulkhead.apps.store_platform.master.intelligence.routes import routes as figure_routes
 from bulkhead.apps.store_platform.master.stores.routes import routes as store_routes
+from bulkhead.apps.store_platform.media_routes import STREAMED, media_routes, storage_routes
 from bulkhead.apps.store_platform.routes import closing_routes
 from bulkhead.apps.store_platform.routes import routes as provisioning_routes
 from bulkhead.apps.store_platform.sample import load_sample
@@ -32,6 +33,7 @@ from bulkhead.capabilities.vault import Vault, open_vault, vault_migrations
 from bulkhead.engine.application import Application, Mounted
 from bulkhead.engine.drivers.secret import Secret
 from bulkhead.engine.fleet.seals import SEALED_COLUMNS
+from bulkhead.engine.provisioning.figures import FleetSampler
 from bulkhead.engine.sealing import SealedColumn
 
 if TYPE_CHECKING:
@@ -84,6 +86,8 @@ def mount(system: System) -> Mounted:
     master = platform.master
     api = DataApi(Stores(master, platform.fleet), platform.gate)
 
+    sampler = FleetSampler(platform.fleet, platform.migrator)
+
     async def deliver() -> None:
         await deliver_mail(people)
 
@@ -95,9 +99,19 @@ def mount(system: System) -> Mounted:
             closing_routes(platform, signed_in),
             billing_routes(master, signed_in),
             figure_routes(master, signed_in),
+            storage_routes(platform.media.storages, signed_in),
+            media_routes(api, platform.media, signed_in),
             data_routes(api, signed_in),
         ),
-        workers=(deliver, platform.run_fleet, platform.run_provisioning, platform.gate.run),
+        streamed=(STREAMED,),
+        workers=(
+            deliver,
+            platform.run_fleet,
+            platform.run_provisioning,
+            platform.gate.run,
+            sampler.run,
+        ),
+        figures=(sampler.figures,),
         notes=_notes(system, people),
         people=people,
     )
@@ -118,6 +132,7 @@ def _notes(system: System, people: Identity) -> tuple[str, ...]:
     return (
         f"Plans           {origin}/{NAME}/plans",
         f"Stores          {origin}/{NAME}/stores",
+        f"Mail inbox      {origin}/{NAME}/inbox",
         f"Token issuer    {people.issuer}",
     )
 

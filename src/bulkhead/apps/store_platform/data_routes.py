@@ -10,17 +10,19 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from bulkhead.apps.store_platform.master.metering.model import (
-    Admitted,
-    Call,
-    Outcome,
-    StoreInactive,
-    StoreNotReady,
-    SubscriptionExpired,
-)
+from bulkhead.apps.store_platform.master.metering.model import Admitted, Call, Outcome
 from bulkhead.apps.store_platform.master.metering.service import Gate, count_update
 from bulkhead.apps.store_platform.store.records import service as records
-from bulkhead.apps.store_platform.store.resources import PAGE_MAX, PRODUCTS, RESOURCES, Resource
+from bulkhead.apps.store_platform.store.resources import (
+    PAGE_MAX,
+    PRODUCTS,
+    RESOURCES,
+    Resource,
+    describe,
+    describe_order,
+    describe_orders,
+    describe_stock,
+)
 from bulkhead.apps.store_platform.store.sales import service as sales
 from bulkhead.apps.store_platform.store.sales.model import OrderBody, StateBody
 from bulkhead.apps.store_platform.views import Stores
@@ -30,14 +32,23 @@ from bulkhead.engine.errors import BulkheadError, Invalid, NotFound
 from bulkhead.engine.fleet.model import TenantId
 from bulkhead.engine.ids import derive_id, new_id
 from bulkhead.http.answers import answer, parse_cursor, render_cursor
+from bulkhead.http.texts import Shown, ShownLine
 
 KEY_CHARACTERS_MAX = 255
 STAFF = frozenset({"staff", "admin"})
-READS = frozenset({"GET", "HEAD"})
-NOT_READY = frozenset({"none", "provisioning", "failed", "deleted"})
 _LIST_PARAMETERS = frozenset({"cursor", "limit"})
 
 SignedIn = Callable[..., Awaitable[Claims]]
+Responses = dict[int | str, dict[str, Any]]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=KEY_CHARACTERS_MAX,
+        pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$",
+    ),
+]
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 
 
@@ -52,9 +63,9 @@ class StockBody(BaseModel):
     """So many more of a product, or fewer when it is below zero."""
 
     model_config = ConfigDict(extra="forbid")
-    quantity: Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
-    location: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[^\x00]+$")] = "main"
-    note: Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")] | None = None
+    quantity: Annotated[int, Field(ge=-1_000_000, le=1_000_000, strict=True)]
+    location: Annotated[str, Field(min_length=1, max_length=60), ShownLine] = "main"
+    note: Annotated[str, Field(max_length=500), Shown] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +79,14 @@ class DataApi:
     async def call(self, request: Request, claims: Claims, store: UUID) -> AsyncIterator[Admitted]:
         """Carry a call out inside the block: counted before, and its ending noted after.
 
-        Raises NotFound for a store of somebody else, PlanLimitReached, StoreInactive,
-        SubscriptionExpired.
+        Raises NotFound for a store of somebody else, PlanLimitReached, and what
+        `Admitted.verify_served` raises.
         """
         admitted = await self.gate.admit(_call_of(request, claims, store))
         started_s = monotonic_s()
         status, error = 500, None
         try:
-            _verify(admitted, request.method)
+            admitted.verify_served(request.method)
             yield admitted
             status = 200
         except BulkheadError as refused:
@@ -92,8 +103,9 @@ class DataApi:
         given = {k: v for k, v in request.query_params.items() if k not in _LIST_PARAMETERS}
         filters = resource.parse_filters(given)
         async with self.stores.fleet.connection(TenantId(store)) as db:
-            rows = await records.list_records(db, resource, filters, after=after, limit=limit)
-        following = rows[-1]["id"] if len(rows) == limit else None
+            rows, following = await records.list_records(
+                db, resource, filters, after=after, limit=limit
+            )
         return {resource.name.replace("-", "_"): rows, "next": following}
 
 
@@ -132,10 +144,19 @@ def _add_reads(router: APIRouter, api: DataApi, signed_in: SignedIn, resource: R
 
     name = resource.table.name
     router.add_api_route(
-        f"/{resource.name}", list_rows, summary=f"List {name}", operation_id=f"list_{name}"
+        f"/{resource.name}",
+        list_rows,
+        summary=f"List {resource.title}, the newest first",
+        operation_id=f"list_{name}",
+        responses={200: {"model": resource.page}},
+        openapi_extra={"parameters": resource.describe_filters()},
     )
     router.add_api_route(
-        f"/{resource.name}/{{row_id}}", show_row, summary="Show one", operation_id=f"show_{name}"
+        f"/{resource.name}/{{row_id}}",
+        show_row,
+        summary=f"Show one of the {resource.title}",
+        operation_id=f"show_{name}",
+        responses={200: {"model": resource.row}},
     )
 
 
@@ -169,18 +190,20 @@ def _add_writes(router: APIRouter, api: DataApi, signed_in: SignedIn, resource: 
 
     _take(add_row, resource.create)
     _take(change_row, resource.change)
-    path = f"/{resource.name}/{{row_id}}"
-    router.add_api_route(
-        f"/{resource.name}",
-        add_row,
-        methods=["POST"],
-        status_code=201,
-        operation_id=f"add_{name}",
-    )
-    router.add_api_route(path, change_row, methods=["PATCH"], operation_id=f"change_{name}")
-    router.add_api_route(
-        path, delete_row, methods=["DELETE"], status_code=204, operation_id=f"delete_{name}"
-    )
+    rows, row, title = f"/{resource.name}", f"/{resource.name}/{{row_id}}", resource.title
+    for verb, method, path, endpoint, status, summary in (
+        ("add", "POST", rows, add_row, 201, f"Add to the {title}"),
+        ("change", "PATCH", row, change_row, 200, f"Change one of the {title}"),
+        ("delete", "DELETE", row, delete_row, 204, f"Delete one of the {title}"),
+    ):
+        router.add_api_route(
+            *(path, endpoint),
+            methods=[method],
+            status_code=status,
+            summary=summary,
+            operation_id=f"{verb}_{name}",
+            responses={} if status == 204 else {status: {"model": resource.row}},  # noqa: PLR2004
+        )
 
 
 def _add_products(router: APIRouter, api: DataApi, signed_in: SignedIn) -> None:
@@ -189,6 +212,7 @@ def _add_products(router: APIRouter, api: DataApi, signed_in: SignedIn) -> None:
     async def add_product(
         request: Request, store_id: UUID, body: BaseModel, claims: user
     ) -> Response:
+        """Add a product, within what the plan of the store allows."""
         async with api.call(request, claims, store_id):
             row = await api.stores.add_product(store_id, new_id(), values_of(body))
             return answer(row, 201, {"Location": f"{request.url.path}/{row['id']}"})
@@ -196,6 +220,7 @@ def _add_products(router: APIRouter, api: DataApi, signed_in: SignedIn) -> None:
     async def change_product(
         request: Request, store_id: UUID, product_id: UUID, body: BaseModel, claims: user
     ) -> Response:
+        """Change a product."""
         async with api.call(request, claims, store_id):
             async with api.stores.fleet.transaction(TenantId(store_id)) as db:
                 row = await records.change_record(db, PRODUCTS.table, product_id, values_of(body))
@@ -206,6 +231,7 @@ def _add_products(router: APIRouter, api: DataApi, signed_in: SignedIn) -> None:
     async def delete_product(
         request: Request, store_id: UUID, product_id: UUID, claims: user
     ) -> Response:
+        """Delete a product, with its variants, prices and stock."""
         async with api.call(request, claims, store_id):
             await api.stores.delete_product(store_id, product_id)
             return Response(status_code=204)
@@ -213,15 +239,18 @@ def _add_products(router: APIRouter, api: DataApi, signed_in: SignedIn) -> None:
     _take(add_product, PRODUCTS.create)
     _take(change_product, PRODUCTS.change)
     path = "/products/{product_id}"
-    router.add_api_route("/products", add_product, methods=["POST"], status_code=201)
-    router.add_api_route(path, change_product, methods=["PATCH"])
+    shown = {"model": PRODUCTS.row}
+    router.post("/products", status_code=201, responses={201: shown})(add_product)
+    router.patch(path, responses={200: shown})(change_product)
     router.add_api_route(path, delete_product, methods=["DELETE"], status_code=204)
 
 
 def _add_stock(router: APIRouter, api: DataApi, signed_in: SignedIn) -> None:
     user = Annotated[Claims, Depends(signed_in)]
+    stock: Responses = {200: {"model": describe_stock()}}
+    categories: Responses = {200: {"model": describe("ProductCategories", categories=list[UUID])}}
 
-    @router.put("/products/{product_id}/categories")
+    @router.put("/products/{product_id}/categories", responses=categories)
     async def set_categories(
         request: Request, store_id: UUID, product_id: UUID, body: CategoriesBody, claims: user
     ) -> Response:
@@ -233,7 +262,7 @@ def _add_stock(router: APIRouter, api: DataApi, signed_in: SignedIn) -> None:
             await records.set_categories(db, product_id, body.categories)
             return answer({"categories": await records.list_categories(db, product_id)})
 
-    @router.get("/products/{product_id}/categories")
+    @router.get("/products/{product_id}/categories", responses=categories)
     async def show_categories(
         request: Request, store_id: UUID, product_id: UUID, claims: user
     ) -> Response:
@@ -245,7 +274,7 @@ def _add_stock(router: APIRouter, api: DataApi, signed_in: SignedIn) -> None:
             await records.get_record(db, PRODUCTS.table, product_id)
             return answer({"categories": await records.list_categories(db, product_id)})
 
-    @router.get("/products/{product_id}/inventory")
+    @router.get("/products/{product_id}/inventory", responses=stock)
     async def show_stock(
         request: Request, store_id: UUID, product_id: UUID, claims: user
     ) -> Response:
@@ -257,7 +286,7 @@ def _add_stock(router: APIRouter, api: DataApi, signed_in: SignedIn) -> None:
             await records.get_record(db, PRODUCTS.table, product_id)
             return answer({"inventory": await records.list_stock(db, product_id)})
 
-    @router.post("/products/{product_id}/inventory")
+    @router.post("/products/{product_id}/inventory", responses=stock)
     async def move_stock(
         request: Request, store_id: UUID, product_id: UUID, body: StockBody, claims: user
     ) -> Response:
@@ -281,21 +310,24 @@ def _add_stock(router: APIRouter, api: DataApi, signed_in: SignedIn) -> None:
 def _add_orders(router: APIRouter, api: DataApi, signed_in: SignedIn) -> None:
     user = Annotated[Claims, Depends(signed_in)]
 
-    @router.post("/orders", status_code=201)
+    @router.post("/orders", status_code=201, responses={201: {"model": describe_order()}})
     async def place_order(
         request: Request,
         store_id: UUID,
         body: OrderBody,
         claims: user,
-        key: Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)] = None,
+        key: IdempotencyKey = None,
     ) -> Response:
-        """Place an order against the stock; the same Idempotency-Key is the same order."""
+        """Place an order against the stock; the same Idempotency-Key is the same order.
+
+        A repeat gets the order as it is by then. Another body with the key is refused.
+        """
         async with api.call(request, claims, store_id) as store:
-            order = derive_id("store.order", store_id, key) if key else new_id()
+            order = new_id() if key is None else derive_id("store.order", store_id, key)
             row = await api.stores.place_order(store_id, order, body, store.currency, key)
             return answer(row, 201, {"Location": f"{request.url.path}/{order}"})
 
-    @router.get("/orders")
+    @router.get("/orders", responses={200: {"model": describe_orders()}})
     async def list_orders(
         request: Request,
         store_id: UUID,
@@ -313,7 +345,7 @@ def _add_orders(router: APIRouter, api: DataApi, signed_in: SignedIn) -> None:
             following = last and render_cursor(last["placed_at"], last["id"])
             return answer({"orders": rows, "next": following})
 
-    @router.get("/orders/{order_id}")
+    @router.get("/orders/{order_id}", responses={200: {"model": describe_order()}})
     async def show_order(
         request: Request, store_id: UUID, order_id: UUID, claims: user
     ) -> Response:
@@ -324,7 +356,7 @@ def _add_orders(router: APIRouter, api: DataApi, signed_in: SignedIn) -> None:
         ):
             return answer(await sales.get_order(db, order_id))
 
-    @router.post("/orders/{order_id}/state")
+    @router.post("/orders/{order_id}/state", responses={200: {"model": describe_order()}})
     async def move_order(
         request: Request, store_id: UUID, order_id: UUID, body: StateBody, claims: user
     ) -> Response:
@@ -359,12 +391,3 @@ def _call_of(request: Request, claims: Claims, store: UUID) -> Call:
         request.client.host if request.client is not None else None,
         request.headers.get("user-agent"),
     )
-
-
-def _verify(store: Admitted, method: str) -> None:
-    if not store.is_active:
-        raise StoreInactive
-    if store.database_status in NOT_READY:
-        raise StoreNotReady(status=store.database_status)
-    if store.is_expired and method not in READS:
-        raise SubscriptionExpired

@@ -80,24 +80,37 @@ def text(
     return sa.Column(name, sa.String(length), nullable=nullable, **options)
 
 
+def alone(column: str, **limits: Any) -> dict[str, Any]:  # noqa: ANN401 - words and numbers
+    """What a check asks of one column alone, for the `info` of the check.
+
+    The API asks the same of that field before the database does; the words are those of
+    `pydantic.Field`, and `one_of`.
+    """
+    return {"column": column, "limits": limits}
+
+
 def not_empty(name: str) -> sa.CheckConstraint:
     """The text says something."""
-    return sa.CheckConstraint(sa.column(name) != "", name=f"{name}_given")
+    info = alone(name, min_length=1)
+    return sa.CheckConstraint(sa.column(name) != "", name=f"{name}_given", info=info)
 
 
 def not_negative(name: str) -> sa.CheckConstraint:
     """An amount from 0 up; the upper limit also keeps out NaN, which is above every number."""
-    return sa.CheckConstraint(f"{name} between 0 and {MONEY_MAX}", name=name)
+    info = alone(name, ge=0)
+    return sa.CheckConstraint(f"{name} between 0 and {MONEY_MAX}", name=name, info=info)
 
 
 def one_of(name: str, *values: str) -> sa.CheckConstraint:
     """One of some words."""
-    return sa.CheckConstraint(sa.column(name).in_(values), name=name)
+    info = alone(name, one_of=values)
+    return sa.CheckConstraint(sa.column(name).in_(values), name=name, info=info)
 
 
 def matches(name: str, pattern: str) -> sa.CheckConstraint:
     """A text of a certain form; the pattern means the same to both servers."""
-    return sa.CheckConstraint(sa.column(name).regexp_match(pattern), name=f"{name}_form")
+    form = sa.column(name).regexp_match(pattern)
+    return sa.CheckConstraint(form, name=f"{name}_form", info=alone(name, pattern=pattern))
 
 
 def currency() -> sa.Column[Any]:

@@ -6,6 +6,7 @@ from bulkhead.apps.store_platform.store.access import shown, shown_with
 from bulkhead.apps.store_platform.store.columns import (
     METADATA,
     SLUG,
+    alone,
     count,
     created_at,
     flag,
@@ -106,7 +107,7 @@ SEO_SETTINGS = sa.Table(
     updated_at(),
     one_of("subject_kind", "store", "product", "category", "page"),
     sa.CheckConstraint("(store_wide is not null) = (subject_kind = 'store')", name="of_store"),
-    sa.CheckConstraint("store_wide = 1", name="store_wide"),
+    sa.CheckConstraint("store_wide = 1", name="store_wide", info=alone("store_wide", ge=1, le=1)),
     sa.CheckConstraint("(product_id is not null) = (subject_kind = 'product')", name="of_product"),
     sa.CheckConstraint(
         "(category_id is not null) = (subject_kind = 'category')", name="of_category"

@@ -1,7 +1,8 @@
 """What the API of a store offers, made from the declaration of its tables.
 
 Of each table a model to add a row and one to change it: types, lengths and numbers are those of the
-columns, so that most of what a database would refuse is refused with the name of the field.
+columns, and so is what their checks ask of one column alone, so that most of what a database would
+refuse is refused with the name of the field.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Final
+from functools import cache
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -20,8 +22,12 @@ from bulkhead.apps.store_platform.store import content_tables as content
 from bulkhead.apps.store_platform.store import sales_tables as sales
 from bulkhead.engine.errors import Invalid
 from bulkhead.engine.extract.portable import Id, Instant
+from bulkhead.http.described import Described
+from bulkhead.http.texts import Shown, ShownLine
 
 TEXT_CHARACTERS_MAX: Final = 1_000_000
+LINE_MAX: Final = 320
+"""A column of no more characters holds one line."""
 INTEGER_MAX: Final = 2**31 - 1
 BIGINT_MAX: Final = 2**63 - 1
 PAGE_MAX: Final = 200
@@ -58,8 +64,18 @@ class Resource:
     """The columns by which a list can be narrowed down; each has an index."""
 
     @property
+    def row(self) -> type[Described]:
+        """A row as it is shown, for the description."""
+        return describe_row(self.table)
+
+    @property
+    def page(self) -> type[Described]:
+        """A page of rows as it is shown, for the description."""
+        return _page(self.table)
+
+    @property
     def title(self) -> str:
-        """One of its rows, for messages."""
+        """What its rows are called, for people."""
         return self.table.name.replace("_", " ")
 
     def parse_filters(self, given: dict[str, str]) -> dict[str, Any]:
@@ -72,10 +88,17 @@ class Resource:
             found[name] = _parse(self.table.c[name], name, text)
         return found
 
+    def describe_filters(self) -> list[dict[str, Any]]:
+        """The filters as parameters of OpenAPI, by name."""
+        return [
+            {"name": name, "in": "query", "schema": _described(self.table.c[name])}
+            for name in sorted(self.filters)
+        ]
+
 
 def _resource(table: sa.Table, filters: str = "") -> Resource:
     name = table.name.replace("_", "-")
-    title = "".join(word.capitalize() for word in table.name.split("_"))
+    title = _titled(table)
     columns = [each for each in table.columns if each.name not in _MADE_HERE and not each.computed]
     return Resource(
         name,
@@ -96,8 +119,62 @@ def _model(name: str, columns: list[sa.Column[Any]], *, partial: bool) -> type[B
     return create_model(name, __config__=_CONFIG, **fields)
 
 
+@cache
+def describe_row(table: sa.Table, hidden: str = "") -> type[Described]:
+    """A row of a table as it is shown, for the description; without the column `hidden`."""
+    shown = [column for column in table.columns if column.name != hidden]
+    return describe(
+        f"{_titled(table)}Row",
+        **{each.name: _type(each) | None if each.nullable else _type(each) for each in shown},
+    )
+
+
+def describe(
+    title: str,
+    of: type[Described] = Described,
+    /,
+    **fields: Any,  # noqa: ANN401 - types of fields
+) -> type[Described]:
+    """An answer with fields of these types, and those of `of`, for the description."""
+    declared: dict[str, Any] = {field: (kind, ...) for field, kind in fields.items()}
+    return create_model(title, __base__=of, **declared)
+
+
+def describe_stock() -> type[Described]:
+    """How many of a product are where, for the description."""
+    rows: Any = list[describe_row(catalogue.INVENTORY)]  # type: ignore[misc]
+    return describe("ProductInventory", inventory=rows)
+
+
+@cache
+def describe_order() -> type[Described]:
+    """An order with its items, for the description."""
+    items: Any = list[describe_row(sales.ORDER_ITEMS)]  # type: ignore[misc]
+    return describe("Order", _order_row(), items=items)
+
+
+def describe_orders() -> type[Described]:
+    """A page of orders without their items, for the description."""
+    orders: Any = list[_order_row()]  # type: ignore[misc]
+    return describe("OrdersPage", orders=orders, next=str | None)
+
+
+def _order_row() -> type[Described]:
+    return describe_row(sales.ORDERS, "request_hash")
+
+
+@cache
+def _page(table: sa.Table) -> type[Described]:
+    rows: Any = list[describe_row(table)]  # type: ignore[misc]
+    return describe(f"{_titled(table)}Page", **{table.name: rows, "next": UUID | None})
+
+
+def _titled(table: sa.Table) -> str:
+    return "".join(word.capitalize() for word in table.name.split("_"))
+
+
 def _type(column: sa.Column[Any]) -> Any:  # noqa: ANN401, PLR0911 - one answer for each type
-    kind = column.type
+    kind, limits = column.type, _limits(column)
     match kind:
         case Id():
             return UUID
@@ -105,22 +182,46 @@ def _type(column: sa.Column[Any]) -> Any:  # noqa: ANN401, PLR0911 - one answer 
             return Annotated[AwareDatetime, AfterValidator(_in_our_time)]
         case sa.Numeric() if not isinstance(kind, sa.Float):
             field = Field(max_digits=kind.precision, decimal_places=kind.scale, allow_inf_nan=False)
-            return Annotated[Decimal, field]
+            return Annotated[Decimal, field, Field(**limits)]
         case sa.Boolean():
             return bool
-        case sa.BigInteger():
-            return Annotated[int, Field(ge=-BIGINT_MAX, le=BIGINT_MAX)]
         case sa.Integer():
-            return Annotated[int, Field(ge=-INTEGER_MAX, le=INTEGER_MAX)]
+            return _whole(BIGINT_MAX if isinstance(kind, sa.BigInteger) else INTEGER_MAX, limits)
         case sa.Date():
             return dt.date
         case sa.JSON():
             return dict[str, Any]
+        case sa.String() if "one_of" in limits:
+            return Literal[limits["one_of"]]
         case sa.String():
-            length = Field(max_length=kind.length or TEXT_CHARACTERS_MAX)
-            return Annotated[str, length, AfterValidator(_storable)]
+            length = Field(max_length=kind.length or TEXT_CHARACTERS_MAX, **limits)
+            shown = ShownLine if (kind.length or TEXT_CHARACTERS_MAX) <= LINE_MAX else Shown
+            return Annotated[str, length, shown]
     message = f"no type is known for {column}"
     raise AssertionError(message)
+
+
+def _whole(most: int, limits: dict[str, Any]) -> Any:  # noqa: ANN401
+    """A whole number that is written as one: no text, no truth, no fraction."""
+    return Annotated[int, Field(strict=True, **{"ge": -most, "le": most, **limits})]
+
+
+def _limits(column: sa.Column[Any]) -> dict[str, Any]:
+    """What the checks of a table ask of one of its columns alone; see `columns.alone`."""
+    found: dict[str, Any] = {}
+    for check in column.table.constraints:
+        if check.info.get("column") == column.name:
+            found |= check.info["limits"]
+    return found
+
+
+def _described(column: sa.Column[Any]) -> dict[str, str]:
+    match column.type:
+        case Id():
+            return {"type": "string", "format": "uuid"}
+        case sa.Boolean():
+            return {"type": "boolean"}
+    return {"type": "string"}
 
 
 def _parse(column: sa.Column[Any], name: str, text: str) -> Any:  # noqa: ANN401

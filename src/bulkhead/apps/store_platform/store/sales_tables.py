@@ -1,11 +1,14 @@
 """To whom a store sells, and what was ordered."""
 
+from decimal import Decimal
+
 import sqlalchemy as sa
 
 from bulkhead.apps.store_platform.store.access import own, own_with
 from bulkhead.apps.store_platform.store.columns import (
     METADATA,
     MONEY,
+    alone,
     count,
     created_at,
     currency,
@@ -90,14 +93,22 @@ DISCOUNTS = sa.Table(
     not_empty("name"),
     one_of("kind", "percent", "amount", "free_shipping"),
     sa.CheckConstraint("(percent is not null) = (kind = 'percent')", name="percent_given"),
-    sa.CheckConstraint("percent between 0.01 and 100", name="percent_limits"),
+    sa.CheckConstraint(
+        "percent between 0.01 and 100",
+        name="percent_limits",
+        info=alone("percent", ge=Decimal("0.01"), le=100),
+    ),
     sa.CheckConstraint("(amount is not null) = (kind = 'amount')", name="amount_given"),
     sa.CheckConstraint("amount is null or currency is not null", name="amount_currency"),
     not_negative("amount"),
     currency_form(),
     not_negative("min_total"),
-    sa.CheckConstraint("total_limit > 0", name="total_limit"),
-    sa.CheckConstraint("per_customer_limit > 0", name="per_customer_limit"),
+    sa.CheckConstraint("total_limit > 0", name="total_limit", info=alone("total_limit", ge=1)),
+    sa.CheckConstraint(
+        "per_customer_limit > 0",
+        name="per_customer_limit",
+        info=alone("per_customer_limit", ge=1),
+    ),
     sa.CheckConstraint("used_count >= 0", name="used_count"),
     sa.CheckConstraint("total_limit is null or used_count <= total_limit", name="used_within"),
     sa.CheckConstraint("ends_at > starts_at", name="times"),
@@ -140,6 +151,7 @@ ORDERS = sa.Table(
     sa.Column("ended_at", Instant(), nullable=True),
     created_at(),
     updated_at(),
+    text("request_hash", 64, nullable=True),
     not_empty("number"),
     not_empty("email"),
     one_of("state", "pending", "confirmed", "shipped", "delivered", "cancelled", "refunded"),
@@ -155,10 +167,14 @@ ORDERS = sa.Table(
     sa.Index(None, "customer_id", "placed_at", "id"),
     sa.Index(None, "state", "placed_at", "id"),
     sa.Index(None, "placed_at", "id"),
+    sa.Index(None, "updated_at", "id"),
     comment="What a customer ordered, with the amounts as they were.",
     info=own_with("orders", "customer_id", "customers"),
 )
 ORDERS.c.idempotency_key.comment = "The same key is the same order, however often it is sent."
+ORDERS.c.request_hash.comment = (
+    "Of the request that came with the key, so that another one is refused."
+)
 
 ORDER_ITEMS = sa.Table(
     "order_items",

@@ -13,6 +13,15 @@ where ($1::uuid is null or store_id = $1)
 order by position desc
 limit $3
 
+-- name: find_last_of
+-- Which of some actions was done to a store last.
+select action
+from public.audit_logs
+where store_id = $1
+  and action = any ($2::text[])
+order by position desc
+limit 1
+
 -- name: broken_entries
 -- Entries that were changed, or whose predecessor is not the one it was.
 select format('audit_logs.%s', position) as subject,

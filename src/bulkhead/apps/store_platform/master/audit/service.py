@@ -39,6 +39,12 @@ async def list_entries(
     return [{**dict(row), "details": json.loads(row["details"])} for row in rows]
 
 
+async def find_last_of(db: Transaction, store: UUID, *actions: str) -> str | None:
+    """Which of `actions` was done to a store last; None when none was."""
+    action: str | None = await db.fetchval(QUERIES.find_last_of, store, actions)
+    return action
+
+
 async def list_broken(db: Transaction) -> list[int]:
     """Positions at which somebody has changed the chain; none when all is well."""
     return [row["position"] for row in await db.fetch(QUERIES.broken_entries, BROKEN_MAX)]

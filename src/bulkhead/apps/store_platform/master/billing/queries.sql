@@ -68,15 +68,23 @@ set payment_source = $2
 where id = $1
 
 -- name: list_ended
--- Subscriptions whose trial or period is over; each goes to one worker.
-select id, store_id, plan_name, status, currency, price_monthly, price_annual, billing_cycle,
-  payment_source, trial_ends_at, current_period_start, current_period_end
-from public.subscriptions
-where status in ('active', 'trial')
-  and current_period_end <= $1
-order by current_period_end
+-- Subscriptions whose trial or period is over, with their stores; each goes to one worker. What is
+-- being deleted, or is to be no more with its database, begins no other period, unless that is
+-- taken back.
+select s.id, s.store_id, s.plan_name, s.status, s.currency, s.price_monthly, s.price_annual,
+  s.billing_cycle, s.payment_source, s.started_at, s.trial_ends_at, s.current_period_start,
+  s.current_period_end
+from public.stores t
+join public.subscriptions s on s.store_id = t.id
+where s.status in ('active', 'trial')
+  and s.current_period_end <= $1
+  and t.deleted_at is null
+  and t.database_status <> 'deleting'
+  and (t.database_status <> 'deleted' or t.is_active)
+order by s.current_period_end
 limit $2
-for update skip locked
+for no key update of t skip locked
+for update of s skip locked
 
 -- name: begin_period
 -- Let the next period of a subscription begin.
@@ -93,6 +101,12 @@ insert into public.billing_transactions
   period_end, due_at)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 on conflict (subscription_id, period_start) do nothing
+
+-- name: find_source
+-- With what a subscription is paid by now.
+select payment_source
+from public.subscriptions
+where id = $1
 
 -- name: list_due
 -- Invoices that are to be charged now.
@@ -125,6 +139,14 @@ set status = case when $5 then 'failed' else 'pending' end,
   failure_code = $3,
   due_at = $4,
   processed_at = case when $5 then now() else processed_at end
+where id = $1
+  and status = 'pending'
+  and attempts = $2
+
+-- name: put_off_invoice
+-- Nobody knows yet what became of the attempt; ask again later, when others had their turn.
+update public.billing_transactions
+set due_at = $3
 where id = $1
   and status = 'pending'
   and attempts = $2

@@ -2,12 +2,19 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
 
-from bulkhead.apps.store_platform.master.billing.model import PLANS, SubscribeBody
+from bulkhead.apps.store_platform.master.billing.model import (
+    PLANS,
+    Invoice,
+    Invoices,
+    Plans,
+    SubscribeBody,
+    Subscription,
+)
 from bulkhead.apps.store_platform.master.billing.service import (
     cancel_subscription,
     get_invoice,
@@ -25,19 +32,20 @@ def routes(master: OpenDatabase, signed_in: Callable[..., Awaitable[Claims]]) ->
     """Show plans; subscribe, cancel, and show what was charged."""
     router = APIRouter(tags=["billing"])
     user = Annotated[Claims, Depends(signed_in)]
+    subscription: dict[int | str, dict[str, Any]] = {200: {"model": Subscription}}
 
-    @router.get("/plans")
+    @router.get("/plans", responses={200: {"model": Plans}})
     async def list_plans() -> Response:
         """The plans with their prices and limits; null is no limit."""
         return answer({"plans": [asdict(plan) for plan in PLANS.values()]})
 
-    @router.get("/stores/{store_id}/subscription")
+    @router.get("/stores/{store_id}/subscription", responses=subscription)
     async def show(store_id: UUID, claims: user) -> Response:
         """What a store of yours pays for."""
         async with master.transaction(claims, read_only=True) as db:
             return answer(await get_subscription(db, store_id))
 
-    @router.post("/stores/{store_id}/subscription")
+    @router.post("/stores/{store_id}/subscription", responses=subscription)
     async def change(store_id: UUID, body: SubscribeBody, claims: user) -> Response:
         """Let a store of yours have another plan; without a card its trial begins."""
         async with master.transaction(claims, read_only=True) as db:
@@ -47,7 +55,7 @@ def routes(master: OpenDatabase, signed_in: Callable[..., Awaitable[Claims]]) ->
         async with master.transaction(claims, read_only=True) as db:
             return answer(await get_subscription(db, store_id))
 
-    @router.delete("/stores/{store_id}/subscription")
+    @router.delete("/stores/{store_id}/subscription", responses=subscription)
     async def cancel(store_id: UUID, claims: user) -> Response:
         """Go back to the free plan."""
         async with master.transaction(claims, read_only=True) as db:
@@ -57,14 +65,14 @@ def routes(master: OpenDatabase, signed_in: Callable[..., Awaitable[Claims]]) ->
         async with master.transaction(claims, read_only=True) as db:
             return answer(await get_subscription(db, store_id))
 
-    @router.get("/stores/{store_id}/invoices")
+    @router.get("/stores/{store_id}/invoices", responses={200: {"model": Invoices}})
     async def show_invoices(store_id: UUID, claims: user) -> Response:
         """What was charged for a store of yours, the newest first."""
         async with master.transaction(claims, read_only=True) as db:
             await get_subscription(db, store_id)
             return answer({"invoices": await list_invoices(db, store_id)})
 
-    @router.get("/stores/{store_id}/invoices/{invoice_id}")
+    @router.get("/stores/{store_id}/invoices/{invoice_id}", responses={200: {"model": Invoice}})
     async def show_invoice(store_id: UUID, invoice_id: UUID, claims: user) -> Response:
         """One invoice of a store of yours."""
         async with master.transaction(claims, read_only=True) as db:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 QUERIES = load_queries(__package__)
 BATCH_MAX = 100
+ASK_AGAIN = dt.timedelta(minutes=1)
 FREE = SubscribeBody(plan=PlanName.FREE)
 
 
@@ -42,9 +43,7 @@ async def subscribe(
     Without a card the first plan that costs is tried for `TRIAL_DAYS`. Raises NotFound,
     PaymentSourceMissing.
     """
-    row = await tx.fetchrow(QUERIES.lock_store, store)
-    if row is None:
-        raise NotFound(what=f"Store {store}")
+    await _lock(tx, store)
     plan = PLANS[body.plan]
     live = await tx.fetchrow(QUERIES.find_live, store)
     source = body.payment_source or (live["payment_source"] if live is not None else None)
@@ -66,15 +65,18 @@ async def cancel_subscription(
     tx: Transaction, store: UUID, now: dt.datetime, *, actor: UUID | None
 ) -> None:
     """Let a store go back to the free plan; raises NotFound, SubscriptionMissing."""
-    row = await tx.fetchrow(QUERIES.lock_store, store)
-    if row is None:
-        raise NotFound(what=f"Store {store}")
+    await _lock(tx, store)
     live = await tx.fetchrow(QUERIES.find_live, store)
     if live is None or live["plan_name"] == PlanName.FREE:
         raise SubscriptionMissing
     await tx.execute(QUERIES.end_live, store, "cancelled", None)
     await _begin(tx, store, PLANS[PlanName.FREE], FREE, now, source=None, on_trial=False)
     await log_action(tx, "store.unsubscribed", store=store, actor=actor)
+
+
+async def end_subscription(tx: Transaction, store: UUID) -> None:
+    """Charge no other period of a store that is no more."""
+    await tx.execute(QUERIES.end_live, store, "cancelled", None)
 
 
 async def renew_ended(tx: Transaction, now: dt.datetime) -> int:
@@ -90,7 +92,8 @@ async def renew_ended(tx: Transaction, now: dt.datetime) -> int:
             await expire(tx, row["store_id"], row["id"], reason=reason)
             continue
         start = row["current_period_end"]
-        end = period_end(start, row["billing_cycle"])
+        first = row["trial_ends_at"] or row["started_at"]
+        end = period_end(start, row["billing_cycle"], day=first.day)
         await tx.execute(QUERIES.begin_period, row["id"], start, end)
         if not free:
             await _invoice(tx, row, start, end)
@@ -133,16 +136,29 @@ async def decline_invoice(
 ) -> None:
     """Note that a card was declined; after `CHARGES_MAX` times the subscription expires.
 
-    Repeatable: what was noted of the same attempt counts once.
+    Not before a card was tried that was given meanwhile. Repeatable: what was noted of the same
+    attempt counts once.
     """
     attempts = invoice["attempts"]
     given_up = attempts + 1 >= CHARGES_MAX
     due_at = now + retry_after(attempts)
+    if given_up:
+        # Whoever gives another card has locked the store first, too.
+        await tx.fetchrow(QUERIES.lock_store, invoice["store_id"])
+        source = await tx.fetchval(QUERIES.find_source, invoice["subscription_id"])
+        if source != invoice["payment_source"]:
+            given_up, due_at = False, now
     status = await tx.execute(
         QUERIES.postpone_invoice, invoice["id"], attempts, code[:100], due_at, given_up
     )
     if given_up and status == "UPDATE 1":
         await expire(tx, invoice["store_id"], invoice["subscription_id"], reason="unpaid")
+
+
+async def put_off_invoice(tx: Transaction, invoice: Mapping[str, Any], now: dt.datetime) -> None:
+    """Ask later what became of an attempt, so that those that are open keep no other waiting."""
+    due_at = now + ASK_AGAIN
+    await tx.execute(QUERIES.put_off_invoice, invoice["id"], invoice["attempts"], due_at)
 
 
 async def get_subscription(db: Transaction, store: UUID) -> dict[str, Any]:
@@ -164,6 +180,13 @@ async def get_invoice(db: Transaction, store: UUID, invoice: UUID) -> dict[str, 
     if row is None:
         raise NotFound(what=f"Invoice {invoice}")
     return dict(row)
+
+
+async def _lock(tx: Transaction, store: UUID) -> None:
+    """Be the only one who changes what a store pays for; raises NotFound."""
+    row = await tx.fetchrow(QUERIES.lock_store, store)
+    if row is None or row["deleted_at"] is not None:
+        raise NotFound(what=f"Store {store}")
 
 
 async def _begin(  # noqa: PLR0913

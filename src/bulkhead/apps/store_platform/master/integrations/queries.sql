@@ -20,7 +20,8 @@ set sealed_config = excluded.sealed_config
 
 -- name: find_secret
 -- The sealed part of a connection.
-select i.id, i.store_id, i.integration_type, i.config_data::text as config_data, s.sealed_config
+select i.id, i.store_id, i.integration_type, i.config_data::text as config_data, i.updated_at,
+  s.sealed_config
 from public.integration_configs i
 join public.integration_secrets s on s.integration_id = i.id
 where i.store_id = $1
@@ -35,8 +36,19 @@ from public.integration_configs
 where store_id = $1
 order by purpose, created_at
 
+-- name: list_storages
+-- The storages of all stores, by the slugs of these.
+select t.id as store_id, t.slug, i.integration_type, i.config_data::text as config_data,
+  i.connection_status, i.last_error, i.tested_at, t.storage_used_bytes
+from public.integration_configs i
+join public.stores t on t.id = i.store_id
+where i.purpose = 'storage'
+  and i.is_active
+order by t.slug
+limit $1
+
 -- name: note_tested
--- How the last try of a connection ended.
+-- How the last try of a connection ended, if it is the same still.
 update public.integration_configs
 set connection_status = $3,
   last_error = left($4, 1000),
@@ -44,6 +56,8 @@ set connection_status = $3,
 where store_id = $1
   and purpose = $2
   and is_active
+  and updated_at = $5
+returning id
 
 -- name: set_storage
 -- Let a store say where its files are.
@@ -51,3 +65,16 @@ update public.stores
 set storage_type = $2,
   storage_status = $3
 where id = $1
+
+-- name: delete_integration
+-- A store is connected to something no more; its secret goes with it.
+delete from public.integration_configs
+where id = $1
+returning id
+
+-- name: note_storage
+-- Let a store say how the last try of its storage ended.
+update public.stores
+set storage_status = $2
+where id = $1
+  and storage_type is not null

@@ -14,6 +14,7 @@ from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.ids import derive_id
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping
 
     from bulkhead.engine.connections.transaction import Transaction
@@ -47,6 +48,13 @@ async def put_storage(
     await tx.execute(QUERIES.set_storage, store, kind, "active")
 
 
+async def delete_storage(tx: Transaction, store: UUID) -> bool:
+    """Forget where a store's files are; False when that was not known."""
+    row = await tx.fetchrow(QUERIES.delete_integration, integration_id(store, "storage"))
+    await tx.execute(QUERIES.set_storage, store, None, "none")
+    return row is not None
+
+
 async def find_secret(db: Transaction, store: UUID, purpose: str) -> Mapping[str, Any] | None:
     """A connection with its sealed part, None when there is none."""
     row = await db.fetchrow(QUERIES.find_secret, store, purpose)
@@ -59,7 +67,17 @@ async def list_integrations(db: Transaction, store: UUID) -> list[dict[str, Any]
     return [{**dict(row), "config_data": json.loads(row["config_data"])} for row in rows]
 
 
-async def note_tested(tx: Transaction, store: UUID, purpose: str, error: str | None) -> None:
-    """Note how the last try of a connection ended."""
+async def list_storages(db: Transaction, limit: int) -> list[dict[str, Any]]:
+    """Which stores have which storage, and how much is in it; without secrets."""
+    rows = await db.fetch(QUERIES.list_storages, limit)
+    return [{**dict(row), "config_data": json.loads(row["config_data"])} for row in rows]
+
+
+async def note_tested(
+    tx: Transaction, store: UUID, purpose: str, error: str | None, *, as_of: dt.datetime
+) -> None:
+    """Note how a try of a connection ended; nothing where it was changed after `as_of`."""
     status = "working" if error is None else "failed"
-    await tx.execute(QUERIES.note_tested, store, purpose, status, error)
+    noted = await tx.fetchrow(QUERIES.note_tested, store, purpose, status, error, as_of)
+    if noted is not None and purpose == "storage":
+        await tx.execute(QUERIES.note_storage, store, "active" if error is None else "failed")

@@ -9,9 +9,10 @@ order by s.id
 limit $2
 
 -- name: ensure_state
--- How far a store is rolled up.
+-- How far a store is rolled up. No two beginnings are the same, so that whoever has begun before
+-- its state was forgotten writes nothing after it has begun again.
 insert into public.rollup_states as r (store_id, read_until)
-values ($1, '2000-01-01 00:00:00+00')
+values ($1, timestamptz '2000-01-01 00:00:00+00' + random() * interval '1 day')
 on conflict (store_id) do update
 set read_until = r.read_until
 returning read_until
@@ -30,7 +31,8 @@ returning store_id
 -- name: note_failure
 -- A store could not be read.
 insert into public.rollup_states as r (store_id, read_until, failed_at, failure)
-values ($1, '2000-01-01 00:00:00+00', now(), left($2, 500))
+values ($1, timestamptz '2000-01-01 00:00:00+00' + random() * interval '1 day', now(),
+  left($2, 500))
 on conflict (store_id) do update
 set failed_at = now(),
   failure = excluded.failure,
@@ -42,11 +44,22 @@ delete from public.store_analytics
 where store_id = $1
   and day = any ($2::date[])
 
+-- name: forget_days
+-- Forget every day of a store.
+delete from public.store_analytics
+where store_id = $1
+
+-- name: forget_state
+-- A store is to be rolled up from its beginning; whoever is at it has read what is no more.
+delete from public.rollup_states
+where store_id = $1
+
 -- name: add_days
--- What a store sold on some days.
+-- What a store sold on some days; revenue ends where the column does.
 insert into public.store_analytics
   (store_id, day, currency, orders, orders_cancelled, items_sold, revenue, customers)
-select $1, d.day, d.currency, d.orders, d.cancelled, d.items, d.revenue, d.customers
+select $1, d.day, d.currency, d.orders, d.cancelled, d.items, least(d.revenue, 999999999999.99),
+  d.customers
 from unnest($2::date[], $3::text[], $4::integer[], $5::integer[], $6::integer[], $7::numeric[],
   $8::integer[]) as d (day, currency, orders, cancelled, items, revenue, customers)
 
@@ -133,8 +146,8 @@ order by day desc
 -- What the platform invoiced, by month; for staff.
 select month, plan_name, currency, invoices, invoiced, collected, failed, refunded
 from public.revenue_reports
+where month > private.today() - make_interval(months => $1)
 order by month desc, plan_name, currency
-limit $1
 
 -- name: list_statistics
 -- What all stores used, by day; for staff.

@@ -63,6 +63,12 @@ async def write_days(
     return True
 
 
+async def begin_anew(tx: Transaction, store: UUID) -> None:
+    """Forget the days of a store, to be rolled up from its first order on."""
+    await tx.execute(QUERIES.forget_days, store)
+    await tx.execute(QUERIES.forget_state, store)
+
+
 async def note_failure(tx: Transaction, store: UUID, failure: str) -> None:
     """Note that a store could not be read; it is tried again the next time."""
     await tx.execute(QUERIES.note_failure, store, failure)

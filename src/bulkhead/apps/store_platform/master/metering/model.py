@@ -14,6 +14,9 @@ from bulkhead.engine.errors import BulkheadError, Conflict
 EVER: Final = dt.date(1970, 1, 1)
 """The period of what a store has at once, such as products."""
 BYTES_PER_GB: Final = 10**9
+READS: Final = frozenset({"GET", "HEAD"})
+NOT_READY: Final = frozenset({"none", "provisioning", "failed", "deleted"})
+"""States of a store's database in which nothing can be asked of it."""
 
 
 class Metric(StrEnum):
@@ -54,6 +57,14 @@ class StoreInactive(BulkheadError):
     hint = "Set is_active to true."
 
 
+class StoreClosed(BulkheadError):
+    """The store is being deleted."""
+
+    code = "store_closed"
+    status = 410
+    hint = "Until its database is dropped, take it back: POST /store_platform/stores/<id>/restore"
+
+
 class StoreNotReady(Conflict):
     """The database of the store is not there: it is '{status}'."""
 
@@ -75,6 +86,17 @@ class Hold:
     below zero released."""
     value: Decimal = Decimal(0)
     """Of an order, its total."""
+    checked_at: dt.datetime | None = None
+    """When a sweep took it up; None for whoever makes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What there is in a store's database."""
+
+    products: int
+    orders: int
+    storage_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +125,17 @@ class Admitted:
     currency: str
     is_active: bool
     is_expired: bool
+
+    def verify_served(self, method: str) -> None:
+        """Raise StoreClosed, StoreInactive, StoreNotReady, SubscriptionExpired unless it is."""
+        if self.database_status == "deleting":
+            raise StoreClosed
+        if not self.is_active:
+            raise StoreInactive
+        if self.database_status in NOT_READY:
+            raise StoreNotReady(status=self.database_status)
+        if self.is_expired and method not in READS:
+            raise SubscriptionExpired
 
 
 @dataclass(frozen=True, slots=True)

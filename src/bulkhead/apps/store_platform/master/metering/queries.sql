@@ -1,9 +1,11 @@
 -- name: add_hold
--- Note what is to be taken from a limit; nothing when it was noted before.
-insert into public.usage_holds (id, store_id, metric, period_start, amount, subject_id, value)
+-- Note what is to be taken from a limit, or that another attempt is at the same.
+insert into public.usage_holds as h
+  (id, store_id, metric, period_start, amount, subject_id, value)
 values ($1, $2, $3, $4, $5, $6, $7)
-on conflict (id) do nothing
-returning id
+on conflict (id) do update
+set checked_at = clock_timestamp()
+returning xmax = 0 as is_first
 
 -- name: ensure_counter
 -- A counter has a row before it is counted with.
@@ -37,6 +39,15 @@ where c.store_id = $1
   )
 returning c.used
 
+-- name: lock_counter
+-- How much of a limit is used or held; until the transaction ends nobody takes of it.
+select used + held as taken
+from public.usage_counters
+where store_id = $1
+  and metric = $2
+  and period_start = $3
+for update
+
 -- name: find_limit
 -- What the plan of a store allows.
 select plan_name, max_products, max_orders_per_month, max_storage_gb, max_api_calls_per_month
@@ -45,10 +56,13 @@ where store_id = $1
   and status in ('active', 'trial')
 
 -- name: settle
--- What was held is there, or gone: count it, on this day; each hold once.
+-- What was held is there, or gone: count it, on this day; each hold once. A value beyond what the
+-- column takes ends there: what is in the store must be counted.
 with settled as (
-  delete from public.usage_holds
+  update public.usage_holds
+  set settled_at = clock_timestamp()
   where id = any ($1::uuid[])
+    and settled_at is null
   returning store_id, metric, period_start, amount, value
 ), counted as (
   update public.usage_counters c
@@ -97,7 +111,7 @@ select s.store_id, private.today(),
   coalesce((select max(k.used) from counted k
     where k.store_id = s.store_id and k.metric = 'products'), t.product_count),
   coalesce(sum(s.amount) filter (where s.metric = 'orders'), 0),
-  coalesce(sum(s.value) filter (where s.metric = 'orders'), 0),
+  least(coalesce(sum(s.value) filter (where s.metric = 'orders'), 0), 999999999999.99),
   coalesce(sum(s.amount) filter (where s.metric = 'storage_bytes' and s.amount > 0), 0),
   coalesce(-sum(s.amount) filter (where s.metric = 'storage_bytes' and s.amount < 0), 0),
   coalesce((select max(k.used) from counted k
@@ -110,17 +124,19 @@ set products_created = m.products_created + excluded.products_created,
   products_deleted = m.products_deleted + excluded.products_deleted,
   total_products = excluded.total_products,
   orders_created = m.orders_created + excluded.orders_created,
-  orders_total_value = m.orders_total_value + excluded.orders_total_value,
+  orders_total_value = least(m.orders_total_value + excluded.orders_total_value, 999999999999.99),
   storage_uploaded_bytes = m.storage_uploaded_bytes + excluded.storage_uploaded_bytes,
   storage_deleted_bytes = m.storage_deleted_bytes + excluded.storage_deleted_bytes,
   storage_total_bytes = excluded.storage_total_bytes,
   updated_at = now()
 
 -- name: release
--- What was held came to nothing: give it back.
+-- What was held came to nothing: give it back, unless somebody has taken it up since.
 with released as (
   delete from public.usage_holds
-  where id = any ($1::uuid[])
+  where id = $1
+    and settled_at is null
+    and checked_at is not distinct from $2
   returning store_id, metric, period_start, amount
 )
 update public.usage_counters c
@@ -141,7 +157,9 @@ from (
   select u.id
   from public.usage_holds u
   join public.stores s on s.id = u.store_id
-  where u.created_at <= now() - make_interval(secs => $1)
+  where u.settled_at is null
+    and u.metric = any ($3::text[])
+    and u.created_at <= now() - make_interval(secs => $1)
     and coalesce(u.checked_at, u.created_at) <= now() - make_interval(secs => $1)
     and s.database_status = 'active'
   order by coalesce(u.checked_at, u.created_at), u.id
@@ -149,7 +167,12 @@ from (
   for update of u skip locked
 ) due
 where h.id = due.id
-returning h.id, h.store_id, h.metric, h.amount, h.subject_id
+returning h.id, h.store_id, h.metric, h.amount, h.subject_id, h.checked_at
+
+-- name: forget_settled
+-- Forget holds that were settled so long ago that nobody can be at the same any more.
+delete from public.usage_holds
+where settled_at < now() - make_interval(secs => $1)
 
 -- name: count_update
 -- Note that products were changed.
@@ -214,7 +237,8 @@ set api_calls = m.api_calls + excluded.api_calls,
   updated_at = now()
 
 -- name: finish_calls
--- Write down how calls ended, each once; failures are counted on the day of the call.
+-- Write down how calls ended, each once; failures are counted on the day of the call. Stores are
+-- locked in one order, as by those who count calls.
 with ended as (
   update public.api_usage_logs l
   set status_code = e.status_code,
@@ -226,18 +250,23 @@ with ended as (
     and l.created_at = e.created_at
     and l.status_code is null
   returning l.store_id, (l.created_at at time zone 'UTC')::date as day, l.status_code
-)
-update public.usage_metrics m
-set api_errors = m.api_errors + f.failures,
-  updated_at = now()
-from (
+), failed as (
   select store_id, day, count(*) as failures
   from ended
   where status_code >= 400
   group by store_id, day
-) f
-where m.store_id = f.store_id
-  and m.metric_date = f.day
+), locked as (
+  select m.id, f.failures
+  from public.usage_metrics m
+  join failed f on (f.store_id, f.day) = (m.store_id, m.metric_date)
+  order by m.store_id, m.metric_date
+  for no key update of m
+)
+update public.usage_metrics m
+set api_errors = m.api_errors + f.failures,
+  updated_at = now()
+from locked f
+where m.id = f.id
 
 -- name: show_calls
 -- Let stores say how much they called this month.
@@ -274,6 +303,7 @@ from public.usage_counters c
 left join (
   select store_id, metric, period_start, sum(greatest(amount, 0)) as held
   from public.usage_holds
+  where settled_at is null
   group by store_id, metric, period_start
 ) h on (h.store_id, h.metric, h.period_start) = (c.store_id, c.metric, c.period_start)
 where c.held <> coalesce(h.held, 0)
@@ -299,3 +329,130 @@ where store_id = $1
 -- name: ensure_partitions
 -- Partitions for the calls of the coming months.
 select private.ensure_api_usage_partitions($1)
+
+-- name: list_open
+-- What is held of a metric of a store and not settled, the oldest first.
+select id, amount, subject_id, checked_at,
+  extract(epoch from clock_timestamp() - created_at)::float8 as age_s
+from public.usage_holds
+where store_id = $1
+  and metric = $2
+  and settled_at is null
+order by created_at, id
+
+-- name: claim_hold
+-- Be the only one who is at what is held; nothing where a sweep or another attempt has taken it up.
+update public.usage_holds
+set checked_at = clock_timestamp()
+where id = $1
+  and store_id = $2
+  and settled_at is null
+  and checked_at is null
+returning amount, subject_id, checked_at
+
+-- name: is_held
+-- Whether something is held under an id of a store and not settled.
+select exists (
+  select from public.usage_holds
+  where id = $1
+    and store_id = $2
+    and settled_at is null
+)
+
+-- name: unclaim_hold
+-- Let others be at it again.
+update public.usage_holds
+set checked_at = null
+where id = $1
+  and settled_at is null
+  and checked_at = $2
+
+-- name: forget_holds
+-- What was held of products is counted with the rest, or came to nothing. What was counted is not
+-- remembered: rows of the same ids may be there again, and be deleted again.
+delete from public.usage_holds
+where store_id = $1
+  and (
+    metric = 'products'
+    or (metric = 'storage_bytes' and settled_at is not null)
+  )
+
+-- name: set_counters
+-- What a store has is so much. A file that is held stays so: there may be an object of it; and so
+-- does a product that is being added now, though it is refused.
+insert into public.usage_counters as c (store_id, metric, period_start, used)
+values ($1, 'products', date '1970-01-01', $2), ($1, 'storage_bytes', date '1970-01-01', $3)
+on conflict (store_id, metric, period_start) do update
+set used = excluded.used,
+  held = case c.metric
+    when 'products' then (
+      select coalesce(sum(greatest(h.amount, 0)), 0)
+      from public.usage_holds h
+      where h.store_id = $1
+        and h.metric = 'products'
+        and h.settled_at is null
+    )
+    else c.held
+  end,
+  doubted_at = null,
+  updated_at = now()
+
+-- name: list_doubted
+-- Stores of which nobody knows for sure how many products they have, and when that was changed
+-- last; none of which one is being written.
+select c.store_id, c.updated_at
+from public.usage_counters c
+join public.stores s on s.id = c.store_id
+where c.doubted_at is not null
+  and c.metric = 'products'
+  and s.database_status = 'active'
+  and s.deleted_at is null
+  and c.store_id > $1
+  and not exists (
+    select 1
+    from public.usage_holds h
+    where h.store_id = c.store_id
+      and h.metric = 'products'
+      and h.settled_at is null
+  )
+order by c.store_id
+limit $2
+
+-- name: set_counted
+-- A store has so many products, unless some were held since.
+with counted as (
+  update public.usage_counters
+  set used = $3,
+    doubted_at = null,
+    updated_at = now()
+  where store_id = $1
+    and metric = 'products'
+    and updated_at = $2
+    and doubted_at is not null
+  returning store_id
+), shown as (
+  update public.stores t
+  set product_count = $3
+  from counted c
+  where t.id = c.store_id
+)
+select store_id
+from counted
+
+-- name: show_counts
+-- Let the store say so.
+update public.stores
+set product_count = $2,
+  storage_used_bytes = $3,
+  order_count = $4,
+  last_activity_at = now()
+where id = $1
+
+-- name: note_totals
+-- Let the day say so; nothing was made or deleted through the platform.
+insert into public.usage_metrics (store_id, metric_date, total_products, storage_total_bytes)
+values ($1, private.today(), $2, $3)
+on conflict (store_id, metric_date) do update
+set total_products = excluded.total_products,
+  storage_total_bytes = excluded.storage_total_bytes,
+  updated_at = now()

@@ -16,12 +16,13 @@ from bulkhead.apps.store_platform.master.metering.model import (
     EVER,
     Admitted,
     Call,
+    Contents,
     Hold,
     Metric,
     Outcome,
     PlanLimitReached,
 )
-from bulkhead.engine import failpoints
+from bulkhead.engine import clock, failpoints
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.errors import BulkheadError, NotFound
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 QUERIES = load_queries(__package__)
 STALE_S = 120.0
 """Longer than any write in a store's database can take, with the statements' time limits."""
+MEMORY_S = 3600.0
+"""How long settled holds are remembered; many times `STALE_S`."""
 SWEEP_MAX = 200
 FLUSH_S = 0.5
 OUTCOMES_MAX = 500
@@ -44,16 +47,16 @@ log = logging.getLogger(__name__)
 
 
 async def hold(tx: Transaction, wish: Hold, today: dt.date) -> bool:
-    """Take from a limit what is about to be written; False when that was done before.
+    """Take from a limit what is about to be written; False when another attempt has done so.
 
-    Raises PlanLimitReached.
+    Then both write, and the one row in the store decides. Raises PlanLimitReached.
     """
     period = today.replace(day=1) if wish.metric.is_monthly else EVER
     place = (wish.store, wish.metric.value, period)
-    row = await tx.fetchrow(
+    is_first = await tx.fetchval(
         QUERIES.add_hold, wish.id, *place, wish.amount, wish.subject, wish.value
     )
-    if row is None:
+    if not is_first:
         return False
     if await tx.fetchrow(QUERIES.take, *place, wish.amount) is None:
         await tx.execute(QUERIES.ensure_counter, *place)
@@ -67,17 +70,105 @@ async def settle(tx: Transaction, holds: Iterable[UUID]) -> None:
     await tx.execute(QUERIES.settle, list(holds))
 
 
-async def release(tx: Transaction, holds: Iterable[UUID]) -> None:
-    """What was held came to nothing: give it back. Repeatable."""
-    await tx.execute(QUERIES.release, list(holds))
+async def release(tx: Transaction, wish: Hold) -> None:
+    """What was held came to nothing: give it back. Repeatable.
+
+    Not where another attempt is at the same by now: its own end, or a sweep, decides then.
+    """
+    await tx.execute(QUERIES.release, wish.id, wish.checked_at)
 
 
-async def take_stale(tx: Transaction, older_than_s: float = STALE_S) -> list[Hold]:
-    """Take up holds that whoever made them has forgotten."""
+async def lock_taken(tx: Transaction, store: UUID, metric: Metric) -> int:
+    """How much a store has, and is about to have; until `tx` ends nobody takes of it."""
+    period = clock.now().date().replace(day=1) if metric.is_monthly else EVER
+    await tx.execute(QUERIES.ensure_counter, store, metric.value, period)
+    return int(await tx.fetchval(QUERIES.lock_counter, store, metric.value, period))
+
+
+async def list_open(db: Transaction, store: UUID, metric: Metric) -> list[tuple[Hold, float]]:
+    """What is held of a store and not settled, each with its age in seconds."""
     return [
-        Hold(row["id"], row["store_id"], Metric(row["metric"]), row["amount"], row["subject_id"])
-        for row in await tx.fetch(QUERIES.take_stale, older_than_s, SWEEP_MAX)
+        (
+            Hold(
+                row["id"],
+                store,
+                metric,
+                row["amount"],
+                row["subject_id"],
+                checked_at=row["checked_at"],
+            ),
+            row["age_s"],
+        )
+        for row in await db.fetch(QUERIES.list_open, store, metric.value)
     ]
+
+
+async def claim(tx: Transaction, store: UUID, metric: Metric, hold: UUID) -> Hold | None:
+    """Take up what is held under an id, so that no sweep and no other attempt does.
+
+    None when it is not held, or was taken up.
+    """
+    row = await tx.fetchrow(QUERIES.claim_hold, hold, store)
+    if row is None:
+        return None
+    subject, checked_at = row["subject_id"], row["checked_at"]
+    return Hold(hold, store, metric, row["amount"], subject, checked_at=checked_at)
+
+
+async def unclaim(tx: Transaction, wish: Hold) -> None:
+    """Let others take up what was claimed. Repeatable."""
+    await tx.execute(QUERIES.unclaim_hold, wish.id, wish.checked_at)
+
+
+async def is_held(db: Transaction, store: UUID, hold: UUID) -> bool:
+    """Whether something is held under an id and not settled."""
+    return bool(await db.fetchval(QUERIES.is_held, hold, store))
+
+
+async def take_stale(
+    tx: Transaction, metrics: Iterable[Metric], older_than_s: float = STALE_S
+) -> list[Hold]:
+    """Take up holds of some metrics that whoever made them has forgotten."""
+    await tx.execute(QUERIES.forget_settled, MEMORY_S)
+    names = [metric.value for metric in metrics]
+    return [
+        Hold(
+            row["id"],
+            row["store_id"],
+            Metric(row["metric"]),
+            row["amount"],
+            row["subject_id"],
+            checked_at=row["checked_at"],
+        )
+        for row in await tx.fetch(QUERIES.take_stale, older_than_s, SWEEP_MAX, names)
+    ]
+
+
+async def recount(tx: Transaction, store: UUID, contents: Contents) -> None:
+    """Let `contents` be what the store is known to have; nobody may write in it meanwhile.
+
+    Orders of the month count against the plan as before: what came from elsewhere was not sold
+    through the platform. What is held of files stays so, for whoever ends it.
+    """
+    await tx.execute(QUERIES.forget_holds, store)
+    await lock_taken(tx, store, Metric.PRODUCTS)  # Whoever holds one now is seen from here on.
+    await tx.execute(QUERIES.set_counters, store, contents.products, contents.storage_bytes)
+    # The day before the store, as whoever settles locks them.
+    await tx.execute(QUERIES.note_totals, store, contents.products, contents.storage_bytes)
+    await tx.execute(
+        QUERIES.show_counts, store, contents.products, contents.storage_bytes, contents.orders
+    )
+
+
+async def list_doubted(db: Transaction, after: UUID) -> list[tuple[UUID, dt.datetime]]:
+    """A page of stores whose products are to be counted anew, by id, each as of an instant."""
+    rows = await db.fetch(QUERIES.list_doubted, after, SWEEP_MAX)
+    return [(row["store_id"], row["updated_at"]) for row in rows]
+
+
+async def set_counted(tx: Transaction, store: UUID, products: int, *, as_of: dt.datetime) -> bool:
+    """Let a store have so many products; False, and nothing, where some were held after `as_of`."""
+    return await tx.fetchval(QUERIES.set_counted, store, as_of, products) is not None
 
 
 async def count_update(tx: Transaction, store: UUID, products: int = 1) -> None:

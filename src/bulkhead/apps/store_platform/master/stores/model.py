@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import unicodedata
-from typing import Annotated, Final
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from bulkhead.apps.store_platform.master.billing.model import PlanName, SubscriptionStatus
 from bulkhead.engine.errors import Conflict, Invalid
+from bulkhead.http.described import Described
+from bulkhead.http.texts import ShownLine
 
+STORES_MAX: Final = 25
+"""Of one owner, where `STORES_SETTING` says nothing."""
+STORES_SETTING: Final = "stores_per_owner"
+"""The platform's setting for all owners; with a dot and the id of an owner, in hexadecimal digits
+alone, for that one."""
 SLUG_CHARACTERS_MIN: Final = 3
 SLUG_CHARACTERS_MAX: Final = 63
 SLUG: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -37,10 +48,28 @@ class SlugTaken(Conflict):
     hint = "Choose another one."
 
 
+class StoreLimitReached(Conflict):
+    """An owner has {limit} stores at most, and no more are left."""
+
+    code = "store_limit_reached"
+    hint = "Delete one that is not needed, or ask who runs the platform for more."
+
+
+class StoreNotDeleted(Conflict):
+    """The store is not deleted: its database is '{status}'."""
+
+    code = "store_not_deleted"
+    hint = (
+        "Where it is switched off, switch it on: PATCH /store_platform/stores/<id> with is_active "
+        "true."
+    )
+
+
 class StoreHasDatabase(Conflict):
     """The store cannot be deleted while its database is '{status}'."""
 
     code = "store_has_database"
+    hint = "Wait until its provisioning job has ended, or cancel that."
 
 
 def parse_slug(text: str) -> str:
@@ -64,14 +93,22 @@ def make_slug(name: str) -> str:
     return parse_slug(words[:SLUG_CHARACTERS_MAX].strip("-"))
 
 
-def _printable(text: str) -> str:
-    if not text.strip() or not text.isprintable():
-        message = "must have printable characters"
+def choose_limit(settings: Sequence[object]) -> int:
+    """The first of `settings` that is a whole number from 0 up, else `STORES_MAX`."""
+    for value in settings:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+    return STORES_MAX
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        message = "must not be blank"
         raise ValueError(message)
     return text.strip()
 
 
-Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)]
+Name = Annotated[str, Field(min_length=1, max_length=255), ShownLine, AfterValidator(_said)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 
 
@@ -92,3 +129,87 @@ class StoreChange(BaseModel):
     slug: str | None = Field(default=None, max_length=200)
     is_active: bool | None = None
     is_published: bool | None = None
+
+
+class Store(Described):
+    """A store, with its plan and what it uses of it."""
+
+    id: UUID
+    name: str
+    slug: str
+    owner_id: UUID
+    currency: Currency
+    database_type: Literal["supabase-database", "postgresql", "mysql"] | None
+    database_host: str | None
+    database_name: str | None
+    database_status: Literal[
+        "none", "provisioning", "active", "suspended", "moving", "deleting", "deleted", "failed"
+    ]
+    storage_type: Literal["supabase-storage", "google-cloud-storage", "aws-s3"] | None
+    storage_status: Literal["none", "active", "suspended", "failed"]
+    subscription_plan: PlanName
+    subscription_status: SubscriptionStatus
+    trial_ends_at: dt.datetime | None
+    subscription_started_at: dt.datetime | None
+    product_count: int
+    order_count: int
+    storage_used_bytes: int
+    api_calls_month: int
+    is_active: bool
+    is_published: bool
+    last_activity_at: dt.datetime | None
+    created_at: dt.datetime
+    updated_at: dt.datetime
+
+
+class StoresPage(Described):
+    """A page of stores, with the cursor of the next one."""
+
+    stores: list[Store]
+    next: str | None
+
+
+class Integration(Described):
+    """What a store is connected to; never a secret."""
+
+    id: UUID
+    integration_type: str
+    purpose: Literal["database", "storage"]
+    is_active: bool
+    config_data: dict[str, Any]
+    connection_status: Literal["untested", "working", "failed"]
+    last_error: str | None
+    tested_at: dt.datetime | None
+    created_at: dt.datetime
+    updated_at: dt.datetime
+
+
+class ConnectedStore(Store):
+    """A store with what it is connected to."""
+
+    integrations: list[Integration]
+
+
+class Closing(Described):
+    """A store that is closed; its database is dropped at `purge_at`."""
+
+    database_status: Literal["deleting"]
+    purge_at: dt.datetime
+
+
+class AuditEntry(Described):
+    """What was done to a store, and by whom; `actor_id` is null for the platform itself."""
+
+    id: UUID
+    position: int
+    store_id: UUID
+    actor_id: UUID | None
+    action: str
+    details: dict[str, Any]
+    created_at: dt.datetime
+
+
+class AuditEntries(Described):
+    """What was done to a store, the newest first."""
+
+    entries: list[AuditEntry]

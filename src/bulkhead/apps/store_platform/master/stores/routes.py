@@ -8,7 +8,14 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from bulkhead.apps.store_platform.master.audit.service import list_entries
 from bulkhead.apps.store_platform.master.integrations.service import list_integrations
-from bulkhead.apps.store_platform.master.stores.model import StoreBody, StoreChange
+from bulkhead.apps.store_platform.master.stores.model import (
+    AuditEntries,
+    ConnectedStore,
+    Store,
+    StoreBody,
+    StoreChange,
+    StoresPage,
+)
 from bulkhead.apps.store_platform.master.stores.service import (
     change_store,
     create_store,
@@ -31,7 +38,7 @@ def routes(  # noqa: PLR0915 - four short routes
     router = APIRouter(prefix="/stores", tags=["stores"])
     user = Annotated[Claims, Depends(signed_in)]
 
-    @router.post("", status_code=201)
+    @router.post("", status_code=201, responses={201: {"model": Store}})
     async def create(body: StoreBody, claims: user) -> Response:
         """Make a store with the free plan; `POST /provision` gives it its database."""
         store = new_id()
@@ -42,7 +49,7 @@ def routes(  # noqa: PLR0915 - four short routes
             found = await get_store(db, store)
         return answer(found, 201, {"Location": f"/store_platform/stores/{store}"})
 
-    @router.get("")
+    @router.get("", responses={200: {"model": StoresPage}})
     async def list_own(
         claims: user,
         cursor: Annotated[str | None, Query(max_length=200)] = None,
@@ -56,7 +63,7 @@ def routes(  # noqa: PLR0915 - four short routes
         following = last and render_cursor(last["created_at"], last["id"])
         return answer({"stores": page, "next": following})
 
-    @router.get("/{store_id}")
+    @router.get("/{store_id}", responses={200: {"model": ConnectedStore}})
     async def show(store_id: UUID, claims: user) -> Response:
         """Show one of your stores with what it is connected to."""
         async with master.transaction(claims, read_only=True) as db:
@@ -64,7 +71,7 @@ def routes(  # noqa: PLR0915 - four short routes
             integrations = await list_integrations(db, store_id)
         return answer({**store, "integrations": integrations})
 
-    @router.patch("/{store_id}")
+    @router.patch("/{store_id}", responses={200: {"model": Store}})
     async def change(store_id: UUID, body: StoreChange, claims: user) -> Response:
         """Change name or address of a store, switch it on or off, publish it."""
         async with master.transaction(claims, read_only=True) as db:
@@ -83,7 +90,7 @@ def _add_audit(
 ) -> None:
     user = Annotated[Claims, Depends(signed_in)]
 
-    @router.get("/{store_id}/audit")
+    @router.get("/{store_id}/audit", responses={200: {"model": AuditEntries}})
     async def show_audit(
         store_id: UUID,
         claims: user,

@@ -15,7 +15,7 @@ from bulkhead.engine.extract.portable import utc_now
 if TYPE_CHECKING:
     from bulkhead.engine.fleet.connection import TenantConnection
 
-CHANGED_MAX = 5000
+PAGE_ROWS = 5000
 ENDED = ("cancelled", "refunded")
 
 
@@ -40,20 +40,29 @@ class Changes:
     until: dt.datetime
 
 
-async def list_changes(db: TenantConnection, since: dt.datetime) -> Changes:
-    """Days with orders that were changed since then, by the clock of the store."""
+async def list_changes(
+    db: TenantConnection, since: dt.datetime, *, page_rows: int = PAGE_ROWS
+) -> Changes:
+    """Days with orders that were changed since then, by the clock of the store.
+
+    However many orders that are: a store that was loaded from an archive may have had all of them
+    changed at once.
+    """
     until: dt.datetime = await db.fetch_value(sa.select(utc_now().label("at")))
     c = ORDERS.c
-    rows = await db.fetch(
-        sa.select(c.placed_at, c.updated_at)
-        .where(c.updated_at >= since)
-        .order_by(c.updated_at)
-        .limit(CHANGED_MAX)
-    )
-    if len(rows) == CHANGED_MAX and rows[-1]["updated_at"] > since:
-        until = rows[-1]["updated_at"]
-    days = {row["placed_at"].astimezone(dt.UTC).date() for row in rows}
-    return Changes(tuple(sorted(days)), until)
+    changed = sa.select(c.id, c.placed_at, c.updated_at).order_by(c.updated_at, c.id)
+    changed = changed.limit(page_rows)
+    days: set[dt.date] = set()
+    page = changed.where(c.updated_at >= since)
+    while True:
+        rows = await db.fetch(page)
+        days |= {row["placed_at"].astimezone(dt.UTC).date() for row in rows}
+        if len(rows) < page_rows:
+            return Changes(tuple(sorted(days)), until)
+        at, order = rows[-1]["updated_at"], rows[-1]["id"]
+        # Written so that MySQL, too, begins where the last page has ended.
+        later = sa.or_(c.updated_at > at, c.id > order)
+        page = changed.where(c.updated_at >= at, later)
 
 
 async def measure_day(db: TenantConnection, day: dt.date) -> list[Day]:

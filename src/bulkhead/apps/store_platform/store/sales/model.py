@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
@@ -12,6 +14,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from bulkhead.engine.errors import BulkheadError, Conflict
+from bulkhead.http.texts import Shown, ShownLine
 
 LINES_MAX: Final = 200
 CENT: Final = Decimal("0.01")
@@ -34,7 +37,7 @@ class LineBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     product_id: UUID
-    quantity: Annotated[int, Field(ge=1, le=100_000)]
+    quantity: Annotated[int, Field(ge=1, le=100_000, strict=True)]
 
 
 class OrderBody(BaseModel):
@@ -42,13 +45,26 @@ class OrderBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     email: Annotated[str, Field(max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")]
-    name: Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")] = ""
+    name: Annotated[str, Field(max_length=200), ShownLine] = ""
     lines: Annotated[list[LineBody], Field(min_length=1, max_length=LINES_MAX)]
-    shipping_address: dict[str, str] = {}
+    shipping_address: Annotated[
+        dict[
+            Annotated[str, Field(max_length=60), ShownLine],
+            Annotated[str, Field(max_length=500), Shown],
+        ],
+        Field(max_length=40),
+    ] = {}
     discount_code: Annotated[str, Field(max_length=60)] | None = None
     tax_total: Amount = ZERO
     shipping_total: Amount = ZERO
-    note: Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")] | None = None
+    note: Annotated[str, Field(max_length=2000), Shown] | None = None
+
+    @property
+    def hash(self) -> str:
+        """By which the same request is known again, however it was written down."""
+        said = self.model_dump(mode="json", exclude_defaults=True)
+        text = json.dumps(said, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def quantities(self) -> dict[UUID, int]:
         """How many of each product, in one order, so that orders never wait in a circle."""

@@ -32,6 +32,7 @@ from bulkhead.apps.store_platform.store.sales_tables import (
 from bulkhead.engine.errors import NotFound
 from bulkhead.engine.extract.portable import utc_now
 from bulkhead.engine.ids import new_id
+from bulkhead.engine.messaging.saga_errors import IdempotencyKeyReused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from bulkhead.engine.fleet.connection import TenantConnection
 
 Row = dict[str, Any]
+SHOWN = tuple(column for column in ORDERS.c if column.name != "request_hash")
 STAMPS = {"confirmed": "confirmed_at", "shipped": "shipped_at", "delivered": "delivered_at"}
 
 
@@ -111,9 +113,27 @@ async def place_order(
     return totals.total
 
 
+async def find_request(db: TenantConnection, order: UUID) -> tuple[str | None] | None:
+    """The hash of the request that placed an order; None when there is no such order.
+
+    Orders without a key have no hash, and those from before version 0002 of the schema.
+    """
+    c = ORDERS.c
+    row = await db.fetch_one(sa.select(c.request_hash).where(c.id == order))
+    return None if row is None else (row["request_hash"],)
+
+
+async def is_placed(db: TenantConnection, order: UUID, request: str | None) -> bool:
+    """Whether a request was carried out before; raises IdempotencyKeyReused when another was."""
+    found = await find_request(db, order)
+    if found is not None and None not in (request, *found) and found != (request,):
+        raise IdempotencyKeyReused
+    return found is not None
+
+
 async def get_order(db: TenantConnection, order: UUID) -> Row:
     """An order with its items; raises NotFound."""
-    row = await db.fetch_one(sa.select(ORDERS).where(ORDERS.c.id == order))
+    row = await db.fetch_one(sa.select(*SHOWN).where(ORDERS.c.id == order))
     if row is None:
         raise NotFound(what=f"Order {order}")
     items = await db.fetch(
@@ -133,7 +153,7 @@ async def list_orders(
 ) -> list[Row]:
     """A page of orders without their items, the newest first, of those placed before."""
     c = ORDERS.c
-    statement = sa.select(ORDERS).order_by(c.placed_at.desc(), c.id.desc()).limit(limit)
+    statement = sa.select(*SHOWN).order_by(c.placed_at.desc(), c.id.desc()).limit(limit)
     if state is not None:
         statement = statement.where(c.state == state)
     if before is not None:
@@ -168,6 +188,14 @@ async def move_order(db: TenantConnection, order: UUID, wanted: str) -> None:
 
 
 async def _take_back(db: TenantConnection, order: UUID, discount: UUID | None) -> None:
+    """The discount first and then the goods by their ids, as `place_order` locks them."""
+    if discount is not None:
+        used = DISCOUNTS.c.used_count
+        await db.execute(
+            sa.update(DISCOUNTS)
+            .where(DISCOUNTS.c.id == discount, used > 0)
+            .values(used_count=used - 1)
+        )
     items = await db.fetch(
         sa.select(ORDER_ITEMS.c.product_id, ORDER_ITEMS.c.quantity)
         .where(ORDER_ITEMS.c.order_id == order)
@@ -176,13 +204,6 @@ async def _take_back(db: TenantConnection, order: UUID, discount: UUID | None) -
     for item in items:
         if item["product_id"] is not None:
             await move_stock(db, item["product_id"], item["quantity"], kind="return", order=order)
-    if discount is not None:
-        used = DISCOUNTS.c.used_count
-        await db.execute(
-            sa.update(DISCOUNTS)
-            .where(DISCOUNTS.c.id == discount, used > 0)
-            .values(used_count=used - 1)
-        )
 
 
 async def _ensure_customer(db: TenantConnection, body: OrderBody) -> UUID:
@@ -253,4 +274,5 @@ def _order(
         "shipping_address": body.shipping_address,
         "customer_note": body.note,
         "idempotency_key": key,
+        "request_hash": body.hash if key is not None else None,
     }
