@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 async def sell(tx: Transaction, events: Sequence[OrderConfirmed]) -> None:
     """Take what the orders hold out of stock, and out of their customers' carts."""
     await sell_stock(tx, [event.order_id for event in events])
-    await forget_bought(tx, [(event.user_id, event.variants) for event in events])
+    await forget_bought(tx, [(it.order_id, it.user_id, it.variants) for it in events])
 
 
 async def take_back(tx: Transaction, events: Sequence[OrderCancelled]) -> None:

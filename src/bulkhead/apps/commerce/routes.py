@@ -1,9 +1,9 @@
 """Requests that touch more than one database: checkout, payment, cancellation, webhooks."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request
@@ -25,14 +25,22 @@ from bulkhead.apps.commerce.orders.pricing.model import PriceRules
 from bulkhead.apps.commerce.sagas import PAY_ORDER, PLACE_ORDER, REFUND_PAYMENT
 from bulkhead.apps.commerce.views import Quotes, draft_order
 from bulkhead.capabilities.payments.provider import PaymentProvider
+from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import SERVICE, Claims
 from bulkhead.engine.connections.database import OpenDatabase
-from bulkhead.engine.errors import BulkheadError, Conflict
+from bulkhead.engine.errors import BulkheadError, Conflict, Unavailable
 from bulkhead.engine.ids import derive_id
-from bulkhead.engine.messaging.saga_errors import SagaPending
+from bulkhead.engine.messaging.saga_errors import SagaInProgress, SagaPending
 from bulkhead.engine.messaging.saga_runner import SagaRunner
+from bulkhead.engine.ongoing import Ongoing, has_ended
+
+ANSWER_S = 5.0
+"""How long a customer waits for an answer at most, whatever hangs."""
+READ_S = 3.0
+"""How much of that is for reading; what is left is for looking for the answer of a first try."""
 
 Json = dict[str, Any]
+T = TypeVar("T")
 SignedIn = Callable[..., Awaitable[Claims]]
 
 
@@ -52,7 +60,10 @@ class Checkout:
     sagas: SagaRunner
     provider: PaymentProvider
     rules: PriceRules
+    answer_s: float = ANSWER_S
+    read_s: float = READ_S
     quotes: Quotes = field(init=False)
+    ongoing: Ongoing = field(default_factory=Ongoing)
 
     def __post_init__(self) -> None:
         self.quotes = Quotes(self.products)
@@ -61,53 +72,58 @@ class Checkout:
         """Place an order under its key; a repeat gets the first answer.
 
         Raises what `draft_order` raises, StockExhausted, CouponRefused, IdempotencyKeyReused,
-        SagaInProgress, SagaPending.
+        SagaInProgress, SagaPending, SagaUnanswered.
         """
+        until_s = monotonic_s() + self.answer_s
         order_id = derive_id("commerce.order", claims.subject, key)
         hashed = hash_request(body.model_dump(mode="json"))
+        draft = draft_order(
+            self.orders,
+            self.quotes,
+            self.rules,
+            claims,
+            order_id,
+            body,
+            request_hash=hashed,
+            provider=self.provider.name,
+        )
         try:
-            draft = await draft_order(
-                self.orders,
-                self.quotes,
-                self.rules,
-                claims,
-                order_id,
-                body,
-                request_hash=hashed,
-                provider=self.provider.name,
-            )
+            drafted = await self._read(draft, "The price of the order")
         except BulkheadError:
             # What the first request found may have changed since; its answer has not.
-            found = await self.sagas.find_answer(self._saga(PLACE_ORDER), order_id, hashed)
+            found = await self.sagas.find_answer(
+                self._saga(PLACE_ORDER), order_id, hashed, patience_s=until_s - monotonic_s()
+            )
             if found is None:
                 raise
             return found[0]  # type: ignore[no-any-return]
         answer: Json = await self.sagas.run(
             self._saga(PLACE_ORDER),
             order_id,
-            draft.to_json(),
+            drafted.to_json(),
             request_hash=hashed,
             transient={"source": body.payment_source},
+            patience_s=until_s - monotonic_s(),
         )
         return answer
 
     async def pay(self, claims: Claims, key: str, order_id: UUID, body: PaymentBody) -> Json:
         """Try another card for an order that waits for its payment."""
-        async with self.orders.transaction(claims, read_only=True) as db:
-            await get_order_state(db, order_id)
+        until_s = monotonic_s() + self.answer_s
+        await self._read(self._verify_own(claims, order_id), "The order")
         answer: Json = await self.sagas.run(
             self._saga(PAY_ORDER),
             derive_id("commerce.payment", claims.subject, order_id, key),
             {"order_id": str(order_id), "provider": self.provider.name},
             request_hash=hash_request(str(order_id), body.model_dump(mode="json")),
             transient={"source": body.payment_source},
+            patience_s=until_s - monotonic_s(),
         )
         return answer
 
     async def cancel(self, claims: Claims, order_id: UUID, reason: str) -> str:
         """Cancel an order that has not been sent, give its payment back; return it as JSON."""
-        async with self.orders.transaction(claims, read_only=True) as db:
-            await get_order_state(db, order_id)
+        await self._verify_own(claims, order_id)
         async with self.orders.transaction(SERVICE) as tx:
             [ended] = await cancel_orders(tx, [order_id], reason=reason)
         if ended["state"] != "cancelled":
@@ -117,17 +133,32 @@ class Checkout:
         async with self.orders.transaction(claims, read_only=True) as db:
             return await get_order(db, order_id)
 
+    async def _verify_own(self, claims: Claims, order_id: UUID) -> None:
+        """Pass for an order that the customer may see; raises NotFound."""
+        async with self.orders.transaction(claims, read_only=True) as db:
+            await get_order_state(db, order_id)
+
+    async def _read(self, reading: Coroutine[Any, Any, T], what: str) -> T:
+        """What is read before anything is written; raises Unavailable when a database hangs."""
+        task = self.ongoing.begin(reading)
+        if not await has_ended(task, monotonic_s() + self.read_s):
+            raise Unavailable(what=what)
+        return task.result()
+
     def _saga(self, name: str) -> Any:  # noqa: ANN401
         return self.sagas.saga(name)
 
 
 async def refund_payment(sagas: SagaRunner, refund_id: UUID) -> None:
-    """Carry out a refund that was asked for; it goes on in the background when it must."""
+    """Carry out a refund that was asked for; it goes on in the background when it must.
+
+    It does so, too, where another process is at it already.
+    """
     saga = sagas.saga(REFUND_PAYMENT)
     saga_id = derive_id("commerce.refund", refund_id)
     try:
         await sagas.run(saga, saga_id, {"refund_id": str(refund_id)}, request_hash="refund")
-    except SagaPending:
+    except (SagaPending, SagaInProgress):
         return
 
 

@@ -59,18 +59,17 @@ class SampleShop:
 async def load_sample(system: System) -> Sequence[str]:
     """Load the sample into the three databases, and say what there is to try.
 
-    Repeatable. Each database is loaded in one transaction, users first.
+    Repeatable. Each database is loaded in one transaction, users first; what was taken out of a
+    sample that had been loaded to its end stays out.
     """
     words = load_words()
-    shop = build_shop(words)
-    assert system.application.people is not None, "the shop has users"
-    await _load_people(system.application.people(system), words, shop)
-    await _load_products(system.database("products"), shop)
-    async with system.database("orders").transaction(SERVICE) as tx:
-        await tx.execute(QUERIES.insert_coupons, _json(shop.coupons))
+    if not await _is_loaded(system, words):
+        await _load_shop(system, words)
+    shelves = [shelf for department in words["departments"] for shelf in department["shelves"]]
+    products = sum(len(shelf["products"]) for shelf in shelves)
     customers = ", ".join(person["email"] for person in words["customers"])
     return (
-        f"{len(shop.products)} products in {len(shop.categories)} categories",
+        f"{products} products in {len(words['departments']) + len(shelves)} categories",
         f"Sign in as {customers} or, with more rights, {words['staff']['email']}",
         f"Their password is '{PASSWORD}'",
         f"Coupons: {', '.join(coupon['code'] for coupon in words['coupons'])}",
@@ -106,6 +105,31 @@ def build_shop(words: Row) -> SampleShop:
     for coupon in words["coupons"]:
         shop.coupons.append({"id": _id("coupon", coupon["code"]), **coupon})
     return shop
+
+
+async def _is_loaded(system: System, words: Row) -> bool:
+    """Whether it was loaded to its end, which are the coupons, and no database is new since."""
+    emails = [person["email"] for person in words["customers"]]
+    title = words["departments"][0]["shelves"][0]["products"][0]
+    coupons = [_id("coupon", coupon["code"]) for coupon in words["coupons"]]
+    for database, query, value in (
+        ("orders", QUERIES.has_coupons, coupons),
+        ("products", QUERIES.is_loaded, _id("product", slug_of(title))),
+        ("users", QUERIES.has_customers, emails),
+    ):
+        async with system.database(database).transaction(SERVICE, read_only=True) as tx:
+            if not await tx.fetchval(query, value):
+                return False
+    return True
+
+
+async def _load_shop(system: System, words: Row) -> None:
+    shop = build_shop(words)
+    assert system.application.people is not None, "the shop has users"
+    await _load_people(system.application.people(system), words, shop)
+    await _load_products(system.database("products"), shop)
+    async with system.database("orders").transaction(SERVICE) as tx:
+        await tx.execute(QUERIES.insert_coupons, _json(shop.coupons))
 
 
 async def _load_people(people: Identity, words: Row, shop: SampleShop) -> None:

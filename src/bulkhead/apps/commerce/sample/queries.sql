@@ -114,6 +114,10 @@ select lower(email) as email
 from auth.users
 where lower(email) = any ($1::text[])
 
+-- name: has_customers
+-- Whether any of these e-mail addresses has an account.
+select exists (select 1 from auth.users where lower(email) = any ($1::text[]))
+
 -- name: insert_reviewers
 -- People who have written reviews; they have no password.
 insert into auth.users
@@ -134,6 +138,10 @@ from jsonb_to_recordset($1::jsonb) as r (
 )
 join auth.users u on lower(u.email) = r.email
 on conflict do nothing
+
+-- name: has_coupons
+-- Whether any of these coupons is there.
+select exists (select 1 from public.coupons where id = any ($1::uuid[]))
 
 -- name: insert_coupons
 -- Discount codes to try.

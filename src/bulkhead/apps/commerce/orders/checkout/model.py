@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bulkhead.apps.commerce.orders.pricing.model import Coupon, Price
 from bulkhead.engine.errors import BulkheadError, Conflict, Invalid
+from bulkhead.http.texts import Shown, ShownLine
 
 DEADLINE_S = 600.0
 """How long an order waits to be paid for; shorter than its hold on stock."""
@@ -104,7 +105,7 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-Text = Annotated[str, Field(min_length=1, max_length=200)]
+Text = Annotated[str, Field(min_length=1, max_length=200), ShownLine]
 
 
 class LineBody(_Body):
@@ -119,12 +120,12 @@ class AddressBody(_Body):
 
     name: Text
     line1: Text
-    line2: Annotated[str, Field(max_length=200)] | None = None
+    line2: Annotated[str, Field(max_length=200), ShownLine] | None = None
     city: Text
-    region: Annotated[str, Field(max_length=200)] | None = None
-    postal_code: Annotated[str, Field(max_length=20)] | None = None
-    country: Annotated[str, Field(min_length=2, max_length=60)]
-    phone: Annotated[str, Field(max_length=40)] | None = None
+    region: Annotated[str, Field(max_length=200), ShownLine] | None = None
+    postal_code: Annotated[str, Field(max_length=20), ShownLine] | None = None
+    country: Annotated[str, Field(min_length=2, max_length=60), ShownLine]
+    phone: Annotated[str, Field(max_length=40), ShownLine] | None = None
 
 
 class CheckoutBody(_Body):
@@ -136,7 +137,7 @@ class CheckoutBody(_Body):
     coupon_code: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{3,40}$")] | None = None
     payment_source: Annotated[str, Field(min_length=1, max_length=200)]
     expected_total: Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2)] | None = None
-    note: Annotated[str, Field(max_length=2000)] | None = None
+    note: Annotated[str, Field(max_length=2000), Shown] | None = None
 
     def quantities(self) -> dict[UUID, int]:
         """The quantity of each variant; two lines of one variant are added up."""

@@ -58,8 +58,9 @@ select o.id, o.user_id, o.order_number, o.end_reason, o.confirmed_at is not null
 from public.orders o
 where o.id = any($1::uuid[])
 
--- name: list_overdue
--- Pending orders past their deadline whose payment is not being made.
+-- name: lock_overdue
+-- Keep pending orders past their deadline as they are, those whose payment is not being made. An
+-- order that is locked is being paid for or ended at this moment.
 select o.id
 from public.orders o
 where o.state = 'pending'
@@ -71,6 +72,18 @@ where o.state = 'pending'
   )
 order by o.deadline_at
 limit $1
+for no key update of o skip locked
+
+-- name: list_unpaid
+-- Those of these locked orders whose payment is not being made.
+select o.id
+from public.orders o
+where o.id = any($1::uuid[])
+  and not exists (
+    select 1
+    from public.payment_attempts a
+    where a.order_id = o.id and a.state in ('started', 'unknown')
+  )
 
 -- name: list_holding
 -- Which of these orders may still need the stock they hold.

@@ -128,7 +128,9 @@ async def void_attempts(tx: Transaction, attempts: Sequence[tuple[UUID, int]]) -
 
 async def expire_orders(tx: Transaction, limit: int) -> int:
     """Cancel orders that nobody paid for in time; return how many."""
-    overdue = [row["id"] for row in await tx.fetch(QUERIES.list_overdue, limit)]
+    locked = [row["id"] for row in await tx.fetch(QUERIES.lock_overdue, limit)]
+    # Asked again, because a payment may have begun between the look and the lock.
+    overdue = [row["id"] for row in await tx.fetch(QUERIES.list_unpaid, locked)]
     results = await cancel_orders(tx, overdue, reason="payment_overdue")
     return sum(result["changed"] for result in results)
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from bulkhead.apps.commerce.events import OrderStatusChanged
 from bulkhead.engine.connections.queries import load_queries
-from bulkhead.engine.drivers.errors import SqlError
+from bulkhead.engine.drivers.errors import CheckViolated
 from bulkhead.engine.errors import Conflict, NotFound
 from bulkhead.engine.messaging.outbox import publish
 
@@ -59,8 +59,8 @@ async def move_order(tx: Transaction, order_id: UUID, status: str) -> None:
     state = await get_order_state(tx, order_id)
     try:
         row = await tx.fetchrow(QUERIES.move_order, order_id, status)
-    except SqlError as error:
-        if error.sqlstate != "23000":
+    except CheckViolated as error:
+        if error.constraint != "orders_edges":
             raise
         raise OrderStateRefused(order_id=order_id, state=state, wanted=status) from error
     if row is not None:

@@ -16,14 +16,23 @@ if TYPE_CHECKING:
 QUERIES = load_queries(__package__)
 
 
-async def forget_bought(tx: Transaction, bought: Sequence[tuple[UUID, Sequence[UUID]]]) -> None:
-    """Take the variants that customers bought out of their carts; repeatable."""
+async def forget_bought(
+    tx: Transaction, bought: Sequence[tuple[UUID, UUID, Sequence[UUID]]]
+) -> None:
+    """Take what orders have sold in `tx` out of carts: for each its id, the user, the variants.
+
+    What was put into a cart after the order was placed stays there. Repeatable: of what was sold
+    before, nothing is taken.
+    """
     rows = [
-        {"user_id": str(user_id), "variant_id": str(variant_id)}
-        for user_id, variants in bought
+        {"order_id": str(order_id), "user_id": str(user_id), "variant_id": str(variant_id)}
+        for order_id, user_id, variants in bought
         for variant_id in variants
     ]
-    await tx.execute(QUERIES.forget_bought, json.dumps(rows))
+    found = json.dumps(rows)
+    # In a statement of its own: only what comes after it sees what the customers did meanwhile.
+    if await tx.fetch(QUERIES.lock_bought, found):
+        await tx.execute(QUERIES.forget_bought, found)
 
 
 async def verify_purchases(
