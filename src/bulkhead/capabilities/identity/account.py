@@ -15,7 +15,6 @@ from bulkhead.capabilities.identity.codes.service import prune_codes
 from bulkhead.capabilities.identity.errors import (
     EmailTaken,
     PhoneTaken,
-    UserBanned,
     UserExists,
     UserNotFound,
 )
@@ -36,7 +35,6 @@ from bulkhead.capabilities.identity.model import (
     CodeKind,
     Method,
     Tokens,
-    UserId,
     UserRow,
     is_phone,
 )
@@ -54,6 +52,7 @@ from bulkhead.capabilities.identity.users.service import (
     check_metadata,
     find_user_by_address,
     find_user_by_email,
+    get_active_user,
     get_user,
     insert_user,
     lock_user,
@@ -95,7 +94,7 @@ async def get_current_user(identity: Identity, claims: Claims) -> UserRow:
     """The user of `claims`, by the database; raises SessionNotFound, UserBanned, UserNotFound."""
     async with identity.users.transaction(SERVICE, read_only=True) as tx:
         user_id, _ = await check_session(tx, claims)
-        return await _get_active(tx, user_id)
+        return await get_active_user(tx, user_id)
 
 
 async def update_current_user(
@@ -112,7 +111,7 @@ async def update_current_user(
     await identity.limit_client(identity.settings.limits.change_user, client)
     async with identity.users.transaction(SERVICE, read_only=True) as tx:
         user_id, session_id = await check_session(tx, claims)
-        user = await _get_active(tx, user_id)
+        user = await get_active_user(tx, user_id)
         wanted = _parse_addresses(user, change)
         if change.password is not None or wanted:
             await check_level(tx, user_id, session_id)
@@ -128,7 +127,9 @@ async def update_current_user(
         password = await prepare_password(identity, user, session_id, wish)
     async with identity.users.transaction(SERVICE) as tx:
         await lock_user(tx, user_id)
+        # Once more: what we waited for may have changed the user, or signed them out.
         await check_session(tx, claims)
+        user = await get_active_user(tx, user_id)
         if password is not None:
             await set_password(tx, user, session_id, password, client)
         if data:
@@ -178,7 +179,7 @@ async def sign_in_as(identity: Identity, email: str) -> Tokens:
         user = await find_user_by_email(tx, parse_email(email))
         if user is None:
             raise UserNotFound(what="User")
-        return await identity.issue_token(tx, await _get_active(tx, user.id))
+        return await identity.issue_token(tx, await get_active_user(tx, user.id))
 
 
 async def tidy(identity: Identity) -> None:
@@ -191,15 +192,6 @@ async def tidy(identity: Identity) -> None:
         await prune_mail(tx)
         await prune_limits(tx)
         await prune_audit_log(tx)
-
-
-async def _get_active(tx: Transaction, user_id: UserId) -> UserRow:
-    user = await get_user(tx, user_id)
-    if user.is_banned:
-        raise UserBanned
-    if user.deleted_at is not None:
-        raise UserNotFound(what="User")
-    return user
 
 
 def _parse_addresses(user: UserRow, change: UserChange) -> dict[Channel, str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from fastapi import Security
+from fastapi.security import HTTPBearer
 from starlette.requests import Request
 
 from bulkhead.capabilities.identity.requests import read_bearer
@@ -14,7 +16,15 @@ from bulkhead.engine.errors import Unauthenticated
 if TYPE_CHECKING:
     from bulkhead.capabilities.identity.identity import Identity
 
-Authenticate = Callable[[Request], Awaitable[Claims]]
+Authenticate = Callable[..., Awaitable[Claims]]
+
+BEARER = HTTPBearer(
+    scheme_name="AccessToken",
+    bearerFormat="JWT",
+    description="The access token of a user, from `/auth/v1/token` of the application.",
+    auto_error=False,
+)
+"""For the description of routes only; what is read is `read_bearer`."""
 
 
 def current_user(identity: Identity) -> Authenticate:
@@ -23,7 +33,9 @@ def current_user(identity: Identity) -> Authenticate:
     `Annotated[Claims, Depends(current_user(identity))]`
     """
 
-    async def authenticate(request: Request) -> Claims:
+    async def authenticate(
+        request: Request, _described: Annotated[object, Security(BEARER)] = None
+    ) -> Claims:
         token = read_bearer(request)
         if token is None:
             raise Unauthenticated

@@ -158,7 +158,7 @@ class PhoneInvalid(Invalid):
 
 
 class PasswordWeak(Invalid):
-    """The password is too weak: {reason}."""
+    """The password is too weak ({reason})."""
 
     code = "weak_password"
 

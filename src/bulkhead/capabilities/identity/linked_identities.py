@@ -47,6 +47,8 @@ async def unlink_identity(
     async with identity.users.transaction(SERVICE) as tx:
         user_id, _ = await check_session(tx, claims)
         await lock_user(tx, user_id)
+        # Once more: what we waited for may have signed the user out.
+        await check_session(tx, claims)
         user = await get_user(tx, user_id)
         if user.is_banned:
             raise UserBanned

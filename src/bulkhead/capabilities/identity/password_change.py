@@ -14,6 +14,7 @@ from bulkhead.capabilities.identity.errors import (
     ReauthenticationInvalid,
     ReauthenticationNeeded,
 )
+from bulkhead.capabilities.identity.flows.service import end_flows
 from bulkhead.capabilities.identity.model import (
     Client,
     CodeKind,
@@ -93,15 +94,17 @@ async def prepare_password(
 async def set_password(
     tx: Transaction, user: UserRow, session: SessionId, password: PreparedPassword, client: Client
 ) -> None:
-    """Set a password, sign out everywhere else and void the codes that were sent before.
+    """Set a password, sign out everywhere else and void what was sent or begun before.
 
-    Raises InvalidCredentials when somebody else has set another one meanwhile.
+    That includes sign-ins whose link was followed, which Supabase's Auth server lets go on. Raises
+    InvalidCredentials when somebody else has set another one meanwhile.
     """
     if password.former is not None and not await lock_credentials(tx, user.id, password.former):
         raise InvalidCredentials
     await tx.execute(USERS.set_password, user.id, password.hashed)
     await end_sessions(tx, user.id, session, SignOutScope.OTHERS)
     await delete_codes(tx, user.id, CodeKind)
+    await end_flows(tx, user.id)
     await write_audit_entry(tx, "user_updated_password", user, client)
 
 

@@ -18,7 +18,7 @@ from argon2.low_level import Type, verify_secret
 from bulkhead.engine.errors import Invalid
 
 PASSWORD_BYTES_MAX = 72
-BCRYPT_LENGTH = 60
+COST_MIN = 4
 COST_MAX = 14
 """A hash that came from elsewhere with a higher cost would keep a thread busy for seconds."""
 ARGON2_MEMORY_KIB_MAX = 262_144
@@ -28,6 +28,10 @@ ARGON2_HASH_BYTES_MIN = 16
 ARGON2_SALT_BYTES_MIN = 8
 HASH_LENGTH_MAX = 255
 
+# The last character of the salt stands for two bits, and four that must be zero.
+_BCRYPT = re.compile(
+    r"\$2[aby]\$(?P<cost>\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}", re.ASCII
+)
 _ARGON2 = re.compile(
     r"\$argon2(?P<kind>id|i)\$v=19\$m=(?P<memory>\d{1,7}),t=(?P<rounds>\d{1,3}),p=(?P<lanes>\d{1,3})"
     r"\$(?P<salt>[A-Za-z0-9+/]+)\$(?P<hash>[A-Za-z0-9+/]+)",
@@ -68,14 +72,8 @@ def encode_password(password: str) -> bytes | None:
 
 
 def _is_bcrypt(hashed: str) -> bool:
-    parts = hashed.split("$")
-    return (
-        len(hashed) == BCRYPT_LENGTH
-        and len(parts) == len(["", "2a", "10", "salt and hash"])
-        and parts[1] in {"2a", "2b", "2y"}
-        and parts[2].isdecimal()
-        and int(parts[2]) <= COST_MAX
-    )
+    found = _BCRYPT.fullmatch(hashed)
+    return found is not None and COST_MIN <= int(found["cost"]) <= COST_MAX
 
 
 def _is_argon2(hashed: str) -> bool:

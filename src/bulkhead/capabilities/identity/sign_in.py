@@ -37,6 +37,7 @@ from bulkhead.capabilities.identity.sessions.service import (
 )
 from bulkhead.capabilities.identity.users.service import (
     find_credentials,
+    get_active_user,
     get_user,
     lock_credentials,
     write_audit_entries,
@@ -97,14 +98,13 @@ async def exchange_code(
 ) -> Tokens:
     """Complete the sign-in that a link led to, for the client that began it.
 
-    Raises FlowNotFound, FlowExpired, VerifierWrong, UserBanned, RateLimited.
+    Raises FlowNotFound, FlowExpired, VerifierWrong, UserBanned, UserNotFound for a user who was
+    deleted, and RateLimited.
     """
     await identity.limit_client(identity.settings.limits.sign_in, client)
     async with identity.users.transaction(SERVICE) as tx:
         flow = await complete_flow(tx, auth_code, verifier, identity.settings.flow_ttl_s)
-        user = await get_user(tx, flow.user_id)
-        if user.is_banned:
-            raise UserBanned
+        user = await get_active_user(tx, flow.user_id)
         return await identity.issue_token(
             tx, user, method=flow.method, client=client, provider=flow.provider_type
         )

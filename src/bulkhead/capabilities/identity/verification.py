@@ -36,10 +36,7 @@ from bulkhead.capabilities.identity.sign_up import confirm
 from bulkhead.capabilities.identity.users.service import (
     QUERIES as USERS,
 )
-from bulkhead.capabilities.identity.users.service import (
-    get_user,
-    lock_user,
-)
+from bulkhead.capabilities.identity.users.service import get_user
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.errors import Invalid
 
@@ -164,7 +161,6 @@ async def _accept(
     tx: Transaction, identity: Identity, code: RedeemedCode, client: Client
 ) -> UserRow | None:
     """The user of a code with what it proves noted; None when another address has to agree."""
-    await lock_user(tx, code.user_id)
     user = await get_user(tx, code.user_id)
     if user.is_banned:
         raise UserBanned

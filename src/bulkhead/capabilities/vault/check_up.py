@@ -76,6 +76,8 @@ _REMEDY = "Set these secrets anew, or restore the rows; somebody or something ha
 def check_file(vault: Vault) -> Iterator[Finding]:
     """Whether others can read the master key, or take it away together with the data."""
     path = vault.masters.path
+    if path is None:
+        return
     try:
         mode = path.stat().st_mode
     except OSError:

@@ -5,24 +5,27 @@ from bulkhead.engine.sealing import SealBroken
 
 
 class MasterKeyMissing(BulkheadError):
-    """Database '{database}' is sealed with master key {id}, which is not in '{path}'."""
+    """Database '{database}' is sealed with master key {id}, which is not in {path}."""
 
     code = "secret_master_key_missing"
     hint = "Put the file back, or take the key from an export: bulkhead secret import-key FILE."
 
 
 class MasterKeyWrong(BulkheadError):
-    """The keyring of database '{database}' does not fit the master key {id} in '{path}'."""
+    """The keyring of database '{database}' does not fit the master key {id} in {path}."""
 
     code = "secret_master_key_wrong"
     hint = "Use the key that belongs to this database, or restore the keyring that does."
 
 
 class MasterKeyUnusable(BulkheadError):
-    """The master key in '{path}' cannot be used: {reason}."""
+    """The master key in {path} cannot be used: {reason}."""
 
     code = "secret_master_key_unusable"
-    hint = "Put back the file, from your copy or from an export: bulkhead secret import-key FILE."
+    hint = (
+        "Put back the file, from your copy or an export: bulkhead secret import-key FILE; "
+        "or see why the command of BULKHEAD_MASTER_KEY_COMMAND prints no keys."
+    )
 
 
 class ExportUnusable(BulkheadError):

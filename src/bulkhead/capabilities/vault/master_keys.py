@@ -1,23 +1,26 @@
-"""The file with the master key: made once, durable before anything depends on it.
+"""Where the master key comes from: a file, made once and durable before anything depends on it.
 
 It lies outside of the folders of data and backups, is readable by its owner only, and is never
 passed in an environment or on a command line. An operator may name another file, or let systemd
 give one (`LoadCredential=bulkhead-master-key:...`); such a file is read and never written.
 
-One key to a line, in base64url, the newest first. After a rotation the former keys stay, because
-older backups of a keyring need them. A file of exactly 32 bytes is taken as one raw key.
+After a rotation the former keys stay, because older backups of a keyring need them.
+
+An operator whose keys are kept by a key management service or by the keyring of the system names a
+command that prints them instead (`key_command.py`).
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bulkhead.capabilities.vault.envelope import KEY_BYTES, MasterKey
 from bulkhead.capabilities.vault.errors import MasterKeyUnusable, RotationRefused
+from bulkhead.capabilities.vault.key_command import CommandKeys
+from bulkhead.capabilities.vault.key_source import KeySource, parse_keys
 from bulkhead.engine.private_file import ABSENT, Stamp, locked, stamp_of, write_private
 
 if TYPE_CHECKING:
@@ -38,6 +41,11 @@ class MasterKeys:
     """Whether this program makes and changes the file; otherwise an operator does."""
     _keys: tuple[MasterKey, ...] = ()
     _stamp: Stamp = field(default=ABSENT)
+
+    @property
+    def place(self) -> str:
+        """The path."""
+        return str(self.path)
 
     @property
     def keys(self) -> tuple[MasterKey, ...]:
@@ -93,25 +101,13 @@ class MasterKeys:
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise MasterKeyUnusable(path=self.path, reason=reason) from None
-        if len(content) == KEY_BYTES:
-            return (MasterKey(content),)
-        try:
-            lines = [line.strip() for line in content.decode("ascii").splitlines()]
-            keys = tuple(MasterKey(_decode(line)) for line in lines if line and line[0] != "#")
-        except (ValueError, binascii.Error):
-            # The reason must not quote the file, which is a secret.
-            raise MasterKeyUnusable(path=self.path, reason="it holds something else") from None
-        if not keys:
-            raise MasterKeyUnusable(path=self.path, reason="it is empty")
-        return keys
+        return parse_keys(content, self.place)
 
 
-def open_master_keys(settings: Settings) -> MasterKeys:
+def open_master_keys(settings: Settings) -> KeySource:
     """The master keys as `settings` have them; reads nothing yet."""
+    if settings.master_key_command is not None:
+        return CommandKeys(settings.master_key_command)
     if settings.master_key_file is not None:
         return MasterKeys(settings.master_key_file, is_ours=False)
     return MasterKeys(settings.home / "keys" / "master.key")
-
-
-def _decode(line: str) -> bytes:
-    return base64.b64decode(line.replace("-", "+").replace("_", "/"), validate=True)

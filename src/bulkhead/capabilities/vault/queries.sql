@@ -94,6 +94,22 @@ set state = 'previous', rotated_at = now()
 where tenant = $1 and state = 'current'
 returning id
 
+-- name: list_emptying
+-- Former keys that may still seal something, once no process seals with them any more.
+select id, tenant
+from bulkhead.vault_keys
+where state = 'previous'
+  and emptied_at is null
+  and rotated_at <= now() - make_interval(secs => $1)
+order by id
+limit $2
+
+-- name: note_emptied
+-- Note which former keys seal nothing any more.
+update bulkhead.vault_keys
+set emptied_at = now()
+where id = any($1::integer[]) and state = 'previous'
+
 -- name: destroy_keys
 -- Destroy the keys of a tenant.
 update bulkhead.vault_keys

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkhead.capabilities.vault.envelope import HEADER, MasterKey
-from bulkhead.capabilities.vault.vault import Q
+from bulkhead.capabilities.vault.vault import CACHE_S, Q, find_current_master
 from bulkhead.engine import failpoints
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.sql import identifier
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from bulkhead.engine.connections.transaction import Transaction
 
 BATCH: Final = 200
+SETTLED_S: Final = 2 * CACHE_S
+"""So long after its rotation no process seals with a key any more."""
+TENANTS_ONE_BY_ONE_MAX: Final = 20
+"""The secrets of more tenants than that are all gone through at once."""
 REWRAPPED = failpoints.register("vault.rewrapped")
 RESEALED = failpoints.register("vault.resealed")
 
@@ -35,8 +39,7 @@ async def rotate_master(vault: Vault) -> MasterKey:
     """
     await finish_rotation(vault)
     async with vault.database.transaction(SERVICE) as tx:
-        row = await tx.fetchrow(Q.lock_current_master)
-        assert row is not None, "unlock the vault before you rotate"
+        row = await find_current_master(tx, Q.lock_current_master)
         newest = vault.masters.ensure()
         if newest.id == bytes(row["id"]):
             # In the file, and durable, before the keyring knows of it.
@@ -52,8 +55,7 @@ async def finish_rotation(vault: Vault) -> int:
     done = 0
     while True:
         async with vault.database.transaction(SERVICE) as tx:
-            row = await tx.fetchrow(Q.share_current_master)
-            assert row is not None, "unlock the vault before you rotate"
+            row = await find_current_master(tx, Q.share_current_master)
             master = vault.master(row["id"], row["check_value"])
             rows = await tx.fetch(Q.lock_keys_of_other_masters, master.id, BATCH)
             if not rows:
@@ -85,6 +87,28 @@ async def reseal(vault: Vault, *, tenant: str | None = None) -> int:
             after = rows[-1]["key"]
             await failpoints.reach(RESEALED)
     return done
+
+
+async def tend_rotation(vault: Vault, *, settled_s: float = SETTLED_S) -> int:
+    """Go on with what a rotation has left to do, whoever began it; how many keys and values.
+
+    For a job: it asks two small questions where there is nothing to do. What former keys sealed is
+    sealed anew once they were rotated `settled_s` ago, so that no process seals with them any more.
+    """
+    done = await finish_rotation(vault)
+    while True:
+        async with vault.database.transaction(SERVICE, read_only=True) as tx:
+            rows = await tx.fetch(Q.list_emptying, settled_s, BATCH)
+        if not rows:
+            return done
+        tenants = {row["tenant"] for row in rows}
+        if len(tenants) > TENANTS_ONE_BY_ONE_MAX:
+            done += await reseal(vault)
+        else:
+            for tenant in sorted(tenants):
+                done += await reseal(vault, tenant=tenant)
+        async with vault.database.transaction(SERVICE) as tx:
+            await tx.execute(Q.note_emptied, [row["id"] for row in rows])
 
 
 async def list_sealed(

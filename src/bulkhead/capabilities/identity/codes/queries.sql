@@ -10,6 +10,17 @@ set id = excluded.id, token_hash = excluded.token_hash, code_hash = excluded.cod
   relates_to = excluded.relates_to, flow_state_id = excluded.flow_state_id,
   failed_attempts = 0, created_at = now(), updated_at = now()
 
+-- name: lock_user_of_link
+-- Let changes of the user whom a link was sent to wait for one another, before its code is touched.
+select u.id
+from auth.users u
+where u.id in (
+    select t.user_id
+    from auth.one_time_tokens t
+    where t.token_hash = $1
+  )
+for no key update
+
 -- name: redeem_link
 -- Use up the code of a link, if it still counts.
 delete from auth.one_time_tokens
@@ -18,14 +29,28 @@ where token_hash = $1
   and created_at > now() - make_interval(secs => $3)
 returning user_id, token_type, relates_to, flow_state_id
 
+-- name: lock_users_of_codes
+-- As `lock_user_of_link`, of the users to whom codes were sent at an address.
+select u.id
+from auth.users u
+where u.id in (
+    select t.user_id
+    from auth.one_time_tokens t
+    where t.relates_to = $1
+      and t.token_type = any ($2)
+  )
+order by u.id
+for no key update
+
 -- name: try_code
--- Count an attempt at the codes sent to an address, and say which one it opens.
+-- Count an attempt at the codes of these users sent to an address, and say which one it opens.
 update auth.one_time_tokens
 set failed_attempts = failed_attempts + 1, updated_at = now()
 where relates_to = $1
   and token_type = any ($2)
   and created_at > now() - make_interval(secs => $3)
   and failed_attempts < $4
+  and user_id = any ($6::uuid[])
 returning id, user_id, token_type, relates_to, flow_state_id, code_hash = $5 as opened
 
 -- name: delete_code

@@ -4,6 +4,8 @@ A mail holds the same permission twice: as a link with a long secret, and as six
 The secret cannot be guessed. The digits can, so they count only together with the address they
 were sent to, and for a few attempts. (Supabase's link holds a hash of address and digits, which
 lets everybody who knows an address try all digits through the link.)
+
+Whoever voids codes has locked the user before; so whoever redeems one locks the user first, too.
 """
 
 from __future__ import annotations
@@ -81,9 +83,14 @@ async def issue_code(
 async def redeem_link(
     tx: Transaction, secret: str, kinds: Iterable[CodeKind], settings: IdentitySettings
 ) -> RedeemedCode | None:
-    """Use up the code of a link; None when it has expired, was used or never existed."""
+    """Use up the code of a link; None when it has expired, was used or never existed.
+
+    Its user is locked.
+    """
+    hashed = _hash(secret)
+    await tx.execute(QUERIES.lock_user_of_link, hashed)
     row = await tx.fetchrow(
-        QUERIES.redeem_link, _hash(secret), [kind.value for kind in kinds], settings.code_ttl_s
+        QUERIES.redeem_link, hashed, [kind.value for kind in kinds], settings.code_ttl_s
     )
     if row is None:
         return None
@@ -100,15 +107,18 @@ async def redeem_digits(
     """Use up the code that was sent to `address`; None when the digits are wrong or too late.
 
     A failure counts, so the transaction must commit then, too. Of any number of guesses at once
-    no more than `settings.code_attempts` are compared.
+    no more than `settings.code_attempts` are compared. The user is locked.
     """
+    names = [kind.value for kind in kinds]
+    users = [row["id"] for row in await tx.fetch(QUERIES.lock_users_of_codes, address, names)]
     rows = await tx.fetch(
         QUERIES.try_code,
         address,
-        [kind.value for kind in kinds],
+        names,
         settings.sms_code_ttl_s if is_phone(address) else settings.code_ttl_s,
         settings.code_attempts,
         _hash(f"{address}:{digits}"),
+        users,
     )
     for row in rows:
         if row["opened"] and await tx.fetchval(QUERIES.delete_code, row["id"]):

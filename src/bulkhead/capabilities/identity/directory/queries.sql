@@ -88,6 +88,10 @@ with codes as (
   delete from auth.one_time_tokens
   where user_id = $1
 ),
+flows as (
+  delete from auth.flow_state
+  where user_id = $1
+),
 sessions as (
   delete from auth.sessions
   where user_id = $1

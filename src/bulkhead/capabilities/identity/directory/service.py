@@ -13,6 +13,7 @@ from bulkhead.capabilities.identity.errors import EmailTaken, PhoneTaken, UserEx
 from bulkhead.capabilities.identity.model import UserId, UserRow, render_instant
 from bulkhead.capabilities.identity.users.service import list_users_by_id
 from bulkhead.engine.connections.queries import load_queries
+from bulkhead.engine.drivers.errors import UniqueViolated
 
 if TYPE_CHECKING:
     from bulkhead.engine.connections.transaction import Transaction
@@ -112,13 +113,19 @@ async def set_role(tx: Transaction, user: UserId, role: str) -> None:
 
 
 async def set_email(tx: Transaction, user: UserId, email: str) -> None:
-    """Give `user` another address; raises UniqueViolated."""
-    await tx.execute(QUERIES.set_email, user, email)
+    """Give `user` another address; raises EmailTaken."""
+    try:
+        await tx.execute(QUERIES.set_email, user, email)
+    except UniqueViolated:
+        raise EmailTaken(reason="another user has it") from None
 
 
 async def set_phone(tx: Transaction, user: UserId, phone: str) -> None:
-    """Give `user` another number; raises UniqueViolated."""
-    await tx.execute(QUERIES.set_phone, user, phone)
+    """Give `user` another number; raises PhoneTaken."""
+    try:
+        await tx.execute(QUERIES.set_phone, user, phone)
+    except UniqueViolated:
+        raise PhoneTaken(reason="another user has it") from None
 
 
 async def end_anonymity(tx: Transaction, user: UserId) -> None:

@@ -15,6 +15,17 @@ set auth_code_issued_at = now(), updated_at = now()
 where id = $1
 returning auth_code
 
+-- name: lock_user_of_flow
+-- Let changes of the user whom a code signs in wait for one another, before the sign-in is touched.
+select u.id
+from auth.users u
+where u.id in (
+    select f.user_id
+    from auth.flow_state f
+    where f.auth_code = $1
+  )
+for no key update
+
 -- name: lock_flow
 -- The sign-in that a code ends; whoever comes with the same code waits here and finds nothing.
 select id, user_id, code_challenge, code_challenge_method, authentication_method, provider_type,
@@ -29,6 +40,11 @@ for update
 -- A sign-in is complete.
 delete from auth.flow_state
 where id = $1
+
+-- name: end_flows
+-- The sign-ins of a user that are under way lead nowhere any more.
+delete from auth.flow_state
+where user_id = $1
 
 -- name: prune_flows
 -- Forget the sign-ins that nobody completed.

@@ -66,10 +66,13 @@ async def issue_auth_code(tx: Transaction, flow: UUID) -> str:
 async def complete_flow(
     tx: Transaction, auth_code: str, verifier: str, ttl_s: float
 ) -> CompletedFlow:
-    """Use up the code of a sign-in.
+    """Use up the code of a sign-in, with its user locked.
 
     Raises FlowNotFound, FlowExpired, and VerifierWrong for a client that did not begin it.
     """
+    # Before the sign-in, as by whoever ends it; and no session is opened behind the back of a
+    # deletion under way.
+    await tx.execute(QUERIES.lock_user_of_flow, auth_code)
     row = await tx.fetchrow(QUERIES.lock_flow, auth_code, ttl_s)
     if row is None:
         raise FlowNotFound(what="Sign-in")
@@ -82,6 +85,11 @@ async def complete_flow(
     return CompletedFlow(
         UserId(row["user_id"]), Method(row["authentication_method"]), row["provider_type"]
     )
+
+
+async def end_flows(tx: Transaction, user: UserId) -> None:
+    """Void the codes and the links of sign-ins that are under way; `user` is locked."""
+    await tx.execute(QUERIES.end_flows, user)
 
 
 async def prune_flows(tx: Transaction) -> None:
