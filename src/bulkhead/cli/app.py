@@ -6,14 +6,15 @@ import click
 
 from bulkhead.cli.output import Output
 from bulkhead.cli.session import run_opened
+from bulkhead.cli.verb import Noun
 
 
-@click.group()
+@click.group(cls=Noun)
 def app() -> None:
     """List applications and load their sample data."""
 
 
-@app.command("list")
+@app.command("list", examples=["bulkhead app list"])
 @click.pass_obj
 def list_apps(output: Output) -> None:
     """List the applications with their databases in deploy order."""
@@ -35,7 +36,7 @@ def list_apps(output: Output) -> None:
     output.rows(("name", "title", "databases", "tables", "references"), rows)
 
 
-@app.command("sample")
+@app.command("sample", examples=["bulkhead app sample store_platform"])
 @click.argument("name", default="commerce")
 @click.pass_obj
 def load_sample(output: Output, *, name: str) -> None:

@@ -8,6 +8,7 @@ import click
 
 from bulkhead.cli.output import Output
 from bulkhead.cli.session import application_option, run_opened
+from bulkhead.cli.verb import Noun
 
 if TYPE_CHECKING:
     from bulkhead.engine.connections.database import OpenDatabase
@@ -24,12 +25,12 @@ login_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Noun)
 def database() -> None:
     """List, show and reach databases."""
 
 
-@database.command("list")
+@database.command("list", examples=["bulkhead database list -a store_platform"])
 @application_option
 @click.pass_obj
 def list_databases(output: Output, *, application: str) -> None:
@@ -39,10 +40,10 @@ def list_databases(output: Output, *, application: str) -> None:
         return [await _describe(each) for each in system.router]
 
     columns = ("database", "physical_name", "server", "version", "size", "connections")
-    output.rows(columns, run_opened(output, application, work))
+    output.rows(columns, run_opened(output, application, work, verify=False))
 
 
-@database.command("show")
+@database.command("show", examples=["bulkhead database show orders"])
 @application_option
 @click.argument("name")
 @click.pass_obj
@@ -58,7 +59,7 @@ def show_database(output: Output, *, application: str, name: str) -> None:
         capabilities["extensions"] = sorted(capabilities["extensions"])
         return {**await _describe(each), "capabilities": capabilities, "tables": tables}
 
-    found = run_opened(output, application, work)
+    found = run_opened(output, application, work, verify=False)
     lines = [
         f"{key:14} {value}" for key, value in found.items() if not isinstance(value, dict | list)
     ]
@@ -72,18 +73,24 @@ def show_database(output: Output, *, application: str, name: str) -> None:
     output.data(found, text="\n".join(lines))
 
 
-@database.command("url")
+@database.command("url", examples=["bulkhead database url orders --login service"])
 @application_option
 @login_option
 @click.argument("name")
 @click.pass_obj
 def show_url(output: Output, *, application: str, name: str, login: str) -> None:
     """Print a connection URL; it holds the password."""
-    url = run_opened(output, application, lambda system: _url(system, name, login))
+    url = run_opened(output, application, lambda system: _url(system, name, login), verify=False)
     output.data({"url": url}, text=url)
 
 
-@database.command("psql")
+@database.command(
+    "psql",
+    examples=[
+        "bulkhead database psql orders",
+        'bulkhead database psql orders -- -c "select count(*) from orders"',
+    ],
+)
 @application_option
 @login_option
 @click.argument("name")
@@ -109,10 +116,12 @@ def open_psql(
         done = await asyncio.to_thread(subprocess.run, command, check=False, env=environment)
         return done.returncode
 
-    return run_opened(output, application, work)
+    return run_opened(output, application, work, verify=False)
 
 
-@database.command("extract")
+@database.command(
+    "extract", examples=["bulkhead database extract store_platform.store --dialect mysql"]
+)
 @click.option(
     "--dialect",
     type=click.Choice(["postgresql", "mysql"]),

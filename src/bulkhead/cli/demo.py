@@ -9,6 +9,7 @@ import click
 
 from bulkhead.cli.output import EXIT_FINDINGS, Output, is_terminal
 from bulkhead.cli.session import run
+from bulkhead.cli.verb import Verb
 
 if TYPE_CHECKING:
     from bulkhead.demo.dataset import Dataset
@@ -19,7 +20,13 @@ INVOICES = 3000
 BAR = 30
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=[
+        "bulkhead demo",
+        "bulkhead demo --limit 500 --clients 4",
+    ],
+)
 @click.option("--data", type=click.Path(path_type=Path), help="Online Retail as CSV or CSV.gz.")
 @click.option(
     "--limit",

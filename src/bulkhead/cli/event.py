@@ -9,6 +9,7 @@ import click
 
 from bulkhead.cli.output import Output
 from bulkhead.cli.session import application_option, run_opened
+from bulkhead.cli.verb import Noun
 
 if TYPE_CHECKING:
     from bulkhead.engine.system import System
@@ -17,12 +18,12 @@ database_option = click.option("-d", "--database", help="Only the outbox of this
 PAGE = 50
 
 
-@click.group()
+@click.group(cls=Noun)
 def event() -> None:
     """Look at events and their deliveries, resend dead ones."""
 
 
-@event.command("list")
+@event.command("list", examples=["bulkhead event list --type commerce.order_confirmed --limit 20"])
 @application_option
 @database_option
 @click.option("--type", "kind", help="Only events of this type.")
@@ -57,7 +58,7 @@ def list_published(
     output.rows(columns, run_opened(output, application, work))
 
 
-@event.command("show")
+@event.command("show", examples=["bulkhead event show 01890a5d-ac96-774b-bcce-b302099a8057"])
 @application_option
 @click.argument("event_id", type=click.UUID)
 @click.pass_obj
@@ -100,7 +101,15 @@ def show_event(output: Output, *, application: str, event_id: UUID) -> None:
     output.data(found, text=json.dumps(found, indent=2, default=str))
 
 
-@event.command("resend")
+@event.command(
+    "resend",
+    examples=[
+        (
+            "bulkhead event resend 01890a5d-ac96-774b-bcce-b302099a8057 -d orders "
+            "--handler products.sell"
+        )
+    ],
+)
 @application_option
 @click.option("-d", "--database", required=True, help="The outbox it is in.")
 @click.option("--handler", required=True, help="The handler that shall get it again.")
@@ -128,7 +137,7 @@ def dead() -> None:
     """Dead letters: deliveries that were given up on."""
 
 
-@dead.command("list")
+@dead.command("list", examples=["bulkhead event dead list"])
 @application_option
 @database_option
 @click.pass_obj
@@ -160,7 +169,15 @@ def list_dead(output: Output, *, application: str, database: str | None) -> None
     output.rows(columns, run_opened(output, application, work))
 
 
-@dead.command("discard")
+@dead.command(
+    "discard",
+    examples=[
+        (
+            "bulkhead event dead discard 01890a5d-ac96-774b-bcce-b302099a8057 -d orders "
+            '--handler products.sell --reason "sold by hand"'
+        )
+    ],
+)
 @application_option
 @click.option("-d", "--database", required=True, help="The outbox it is in.")
 @click.option("--handler", required=True, help="The handler that shall never get it.")

@@ -8,6 +8,7 @@ import click
 
 from bulkhead.cli.output import Output
 from bulkhead.cli.session import application_option, running_settings
+from bulkhead.cli.verb import Noun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ kind_argument = click.argument("kind", type=click.Choice(KINDS))
 database_option = click.option("-d", "--database", help="Whose key; all kinds but `signing`.")
 
 
-@click.group()
+@click.group(cls=Noun)
 def key() -> None:
     """List, rotate and revoke keys.
 
@@ -38,7 +39,13 @@ def key() -> None:
     """  # noqa: D301 - click reads the control character
 
 
-@key.command("list")
+@key.command(
+    "list",
+    examples=[
+        "bulkhead key list",
+        "bulkhead key list -a store_platform --reveal",
+    ],
+)
 @application_option
 @click.option("--reveal", is_flag=True, help="Show secret keys too.")
 @click.pass_obj
@@ -51,7 +58,13 @@ def list_keys(output: Output, *, application: str, reveal: bool) -> None:
     output.rows(COLUMNS, rows, whole=reveal)
 
 
-@key.command("rotate")
+@key.command(
+    "rotate",
+    examples=[
+        "bulkhead key rotate signing",
+        "bulkhead key rotate secret -d orders",
+    ],
+)
 @application_option
 @database_option
 @kind_argument
@@ -77,7 +90,7 @@ def rotate_key(output: Output, *, application: str, database: str | None, kind: 
     output.note("Revoke the former one when nobody uses it:  bulkhead key revoke --help")
 
 
-@key.command("import")
+@key.command("import", examples=["bulkhead key import key.pem"])
 @application_option
 @click.option(
     "--previous", is_flag=True, help="Only verify with it; else it signs once rotated to."
@@ -96,7 +109,7 @@ def import_key(output: Output, *, application: str, previous: bool, file: TextIO
     output.data(told, text=f"Imported signing key {made.kid}, {state.value}.")
 
 
-@key.command("revoke")
+@key.command("revoke", examples=["bulkhead key revoke secret 0 -d orders"])
 @application_option
 @database_option
 @kind_argument

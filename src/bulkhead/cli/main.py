@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import itertools
 import sys
 from collections.abc import Mapping
-from typing import Any
 
 import click
 
@@ -36,7 +36,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "provision": ("provision", "Give stores their databases, and watch how they are made."),
     "tenant": ("tenant", "Suspend, resume, move, export and delete the databases of stores."),
     "server": ("server", "Look after the servers on which the databases of stores are made."),
+    "storage": ("storage", "Connect, try and forget the buckets with the files of stores."),
+    "media": ("media", "List, upload and delete the files of stores."),
     "usage": ("usage", "Show what stores use of their plans, and check the books."),
+    "explain": ("explain", "Say what the code of an error means."),
     "version": ("version", "Print the version."),
 }
 
@@ -94,7 +97,9 @@ def main() -> None:
         result = cli.main(args=arguments, prog_name="bulkhead", standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
-    except click.Abort:
+    except click.Abort as stop:
+        stopped = isinstance(stop.__cause__, KeyboardInterrupt)
+        output.note("Stopped." if stopped else "\nNothing was done.")
         sys.exit(130)
     except click.ClickException as error:
         output.fail_usage(error)
@@ -108,8 +113,15 @@ def main() -> None:
 
 
 def _hoist_globals(arguments: list[str]) -> list[str]:
-    """Let `--json` and `-q` stand anywhere: `bulkhead saga list --json`."""
+    """Let the options of all commands stand anywhere: `bulkhead saga list --json`."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    movable: list[Any] = [a for a in arguments[:end] if a in {"--json", "-q", "--quiet"}]
-    rest = [a for a in arguments[:end] if a not in {"--json", "-q", "--quiet"}]
+    movable, rest = [], []
+    words = iter(arguments[:end])
+    for word in words:
+        if word in {"--json", "-q", "--quiet"} or word.startswith("--home="):
+            movable.append(word)
+        elif word == "--home":
+            movable += [word, *itertools.islice(words, 1)]
+        else:
+            rest.append(word)
     return [*movable, *rest, *arguments[end:]]

@@ -16,6 +16,7 @@ from bulkhead.cli.migrate_fleet import (
 )
 from bulkhead.cli.output import EXIT_FINDINGS, Output
 from bulkhead.cli.session import application_option, run, settings_of
+from bulkhead.cli.verb import Noun
 
 if TYPE_CHECKING:
     from bulkhead.engine.connections.router import Placement
@@ -26,12 +27,18 @@ Work = Callable[[Any, "Placement", "list[MigrationSet]"], Awaitable[Any]]
 only_option = click.option("-d", "--database", help="Only this database.")
 
 
-@click.group()
+@click.group(cls=Noun)
 def migrate() -> None:
     """Plan, apply, roll back and verify migrations."""
 
 
-@migrate.command("status")
+@migrate.command(
+    "status",
+    examples=[
+        "bulkhead migrate status",
+        "bulkhead migrate status -a store_platform --tenants",
+    ],
+)
 @application_option
 @only_option
 @fleet_options("tenants", "fleet")
@@ -68,7 +75,13 @@ def show_status(output: Output, /, *, application: str, database: str | None, **
     return 0 if all(status.is_current for _, status in found) else EXIT_FINDINGS
 
 
-@migrate.command("plan")
+@migrate.command(
+    "plan",
+    examples=[
+        "bulkhead migrate plan -d orders",
+        "bulkhead migrate plan -a store_platform --tenants",
+    ],
+)
 @application_option
 @only_option
 @fleet_options("tenants", "fleet")
@@ -109,7 +122,13 @@ def show_plan(output: Output, /, *, application: str, database: str | None, **fl
     output.data(value, text="\n".join(lines))
 
 
-@migrate.command("apply")
+@migrate.command(
+    "apply",
+    examples=[
+        "bulkhead migrate apply",
+        "bulkhead migrate apply -a store_platform --tenants --canary 5 --wave 100",
+    ],
+)
 @application_option
 @only_option
 @click.option("--expect", metavar="HASH", help="Refuse any other plan; needs --database.")
@@ -145,7 +164,13 @@ def apply_migrations(
     return 0
 
 
-@migrate.command("rollback")
+@migrate.command(
+    "rollback",
+    examples=[
+        "bulkhead migrate rollback -d orders --to 8",
+        "bulkhead migrate rollback -a store_platform --tenants --tenant my-shop --to 1",
+    ],
+)
 @application_option
 @click.option("-d", "--database", help="Of which database.")
 @click.option("--to", "version", type=int, required=True, help="The version to go back to.")
@@ -167,7 +192,10 @@ def roll_back_migrations(
     application, database = given["application"], given["database"]
     if (database is None) != given["tenants"]:
         raise click.UsageError("name one --database, or all --tenants")
-    what = "all tenants" if given["tenants"] else f"database {database}"
+    what = f"database {database}"
+    if given["tenants"]:
+        named = ", ".join(given["tenant"])
+        what = f"tenants {named}" if named else "all tenants"
     output.note(f"→ application {application} · {what} · back to {version:04}")
     if not given["yes"]:
         click.confirm(
@@ -184,7 +212,7 @@ def roll_back_migrations(
     return 0
 
 
-@migrate.command("verify")
+@migrate.command("verify", examples=["bulkhead migrate verify -d orders"])
 @application_option
 @only_option
 @click.pass_obj
@@ -243,7 +271,7 @@ def _on_each(
     from bulkhead.apps import load_application
     from bulkhead.engine.connections.admin import administer
     from bulkhead.engine.connections.router import PlacementUnknown
-    from bulkhead.engine.system import migration_sets, place, started
+    from bulkhead.engine.system import migration_sets, place, started, verify_made
 
     app = load_application(application)
 
@@ -253,6 +281,8 @@ def _on_each(
         if not chosen:
             known = ", ".join(p.database for p in placements)
             raise PlacementUnknown(application=application, database=only, known=known)
+        if not ensure:
+            verify_made(placements)
         results = []
         async with started(placements):
             for placement in chosen:

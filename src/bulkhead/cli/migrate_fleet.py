@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
 import click
 
+from bulkhead.cli.migrate_telling import Telling, name_tenants, tell_held
+from bulkhead.cli.options import Command, together
 from bulkhead.cli.output import EXIT_FINDINGS, Output, is_terminal
 from bulkhead.cli.session import run_opened
 
 if TYPE_CHECKING:
-    from bulkhead.engine.fleet.migrate import FleetMigrator, Outcome, Progress, RollOut
+    from bulkhead.engine.fleet.migrate import Due, FleetMigrator, Outcome
+    from bulkhead.engine.fleet.model import TenantId
     from bulkhead.engine.system import System
 
 T = TypeVar("T")
-Command = TypeVar("Command", bound=Callable[..., Any])
 Options = Mapping[str, Any]
 
 _OPTIONS = {
@@ -37,28 +40,27 @@ _OPTIONS = {
         show_default=True,
         help="Stop when more tenants fail.",
     ),
-    "tenant": click.option("--tenant", type=click.UUID, multiple=True, help="Only this tenant."),
+    "tenant": click.option(
+        "--tenant", metavar="TENANT", multiple=True, help="Only this one, by id or name."
+    ),
 }
 
 
 def fleet_options(*names: str) -> Callable[[Command], Command]:
     """The options of a command that also works on tenants; all of them unless some are named."""
-
-    def decorate(command: Command) -> Command:
-        for name in reversed(names or tuple(_OPTIONS)):
-            command = _OPTIONS[name](command)
-        return command
-
-    return decorate
+    return together(*(_OPTIONS[name] for name in names or _OPTIONS))
 
 
 def show_tenants_status(output: Output, application: str, options: Options) -> int:
     """Show how many tenants are at which version, and which could not be migrated."""
 
     async def work(migrator: FleetMigrator) -> Any:  # noqa: ANN401
-        return await migrator.status(), await migrator.list_failed(), migrator.migrations.latest
+        failures = await migrator.list_failed()
+        names = await name_tenants(migrator, [failure.tenant for failure in failures])
+        await tell_held(output, migrator, (await migrator.measure_due()).held)
+        return await migrator.status(), failures, names, migrator.migrations.latest
 
-    shares, failures, latest = _on_fleet(output, application, options, work)
+    shares, failures, names, latest = _on_fleet(output, application, options, work)
     columns = ("kind", "version", "latest", "fingerprint", "tenants", "running", "failed")
     rows = [
         {
@@ -74,7 +76,7 @@ def show_tenants_status(output: Output, application: str, options: Options) -> i
     ]
     output.rows(columns, rows)
     for failure in failures:
-        output.note(f"{failure.tenant}  {failure.error['message']}")
+        output.note(f"{names[failure.tenant]}  {failure.error['message']}")
     behind = any(share.version < latest or share.failed for share in shares)
     return EXIT_FINDINGS if behind else 0
 
@@ -83,16 +85,22 @@ def show_tenants_plan(output: Output, application: str, options: Options) -> Non
     """Show how many tenants `apply` would migrate, and to what."""
 
     async def work(migrator: FleetMigrator) -> dict[str, Any]:
+        found = await migrator.measure_due()
+        await tell_held(output, migrator, found.held)
         return {
             "fleet": migrator.migrations.fleet,
             "version": migrator.migrations.latest,
-            "due": await migrator.count_due(),
+            "due": found.due,
+            "waiting": found.waiting,
         }
 
     value = _on_fleet(output, application, options, work)
-    due, version = value["due"], value["version"]
+    due, waiting, version = value["due"], value["waiting"], value["version"]
     text = f"{due} tenants of '{value['fleet']}' would go to {version:04}"
-    output.data(value, text=text if due else f"nothing to do: all tenants are at {version:04}")
+    if not due:
+        everybody = "all others" if waiting else "all tenants"
+        text = f"nothing to do: {everybody} are at {version:04}"
+    output.data(value, text=text)
 
 
 def apply_to_tenants(output: Output, application: str, options: Options) -> int:
@@ -107,22 +115,40 @@ def roll_back_tenants(output: Output, application: str, options: Options, versio
 
 def _run(output: Output, application: str, options: Options, back_to: int | None) -> int:
     from bulkhead.engine.fleet.migrate import RollOut
+    from bulkhead.engine.fleet.migrate_tenant import Aim
+    from bulkhead.engine.migrations.plan import Direction
 
-    roll_out = RollOut(
-        canary=options["canary"],
-        wave=options["wave"],
-        parallel=options["parallel"],
-        failures_max=options["failures"],
-        tenants=tuple(options["tenant"]) or None,
-    )
-    outcome = _on_fleet(output, application, options, _work(output, roll_out, back_to))
-    if is_terminal() and not output.quiet and outcome.total:
-        click.echo(err=True)
+    async def work(migrator: FleetMigrator) -> tuple[Outcome, Due]:
+        roll_out = RollOut(
+            canary=options["canary"],
+            wave=options["wave"],
+            parallel=options["parallel"],
+            failures_max=options["failures"],
+            tenants=await _find_tenants(migrator, options["tenant"]),
+        )
+        telling = Telling(output, migrator)
+        try:
+            if back_to is not None:
+                aim = Aim(Direction.DOWN, back_to)
+                outcome = await migrator.roll_back(back_to, roll_out, tell=telling.tell)
+            else:
+                aim = Aim(Direction.UP, migrator.migrations.latest)
+                outcome = await migrator.apply(roll_out, tell=telling.tell)
+        finally:
+            await telling.finish()
+        due = await migrator.measure_due(aim, roll_out.tenants)
+        if is_terminal() and not output.quiet and outcome.total:
+            click.echo(err=True)
+        await tell_held(output, migrator, due.held)
+        return outcome, due
+
+    outcome, due = _on_fleet(output, application, options, work)
     value = {
         "state": outcome.state,
         "tenants": outcome.total,
         "done": outcome.done,
         "failed": outcome.failed,
+        "waiting": due.waiting,
         "seconds": round(outcome.duration_s, 2),
         "reason": outcome.reason,
     }
@@ -130,30 +156,20 @@ def _run(output: Output, application: str, options: Options, back_to: int | None
     return 0 if outcome.state == "done" else EXIT_FINDINGS
 
 
-def _work(
-    output: Output, roll_out: RollOut, back_to: int | None
-) -> Callable[[FleetMigrator], Awaitable[Outcome]]:
-    def tell(progress: Progress) -> None:
-        if output.quiet:
-            return
-        ended = progress.done + progress.failed
-        line = (
-            f"wave {progress.wave} · {ended} of {progress.total} · {progress.failed} failed"
-            f" · {progress.duration_ms} ms"
-        )
-        if progress.error is not None:
-            click.echo(f"\r{progress.tenant}  {progress.error.message}", err=True)
-        if is_terminal():
-            click.echo(f"\r\033[K{line}", nl=False, err=True)
-        elif ended == progress.total or ended % max(1, progress.total // 10) == 0:
-            click.echo(line, err=True)
+async def _find_tenants(
+    migrator: FleetMigrator, given: Sequence[str]
+) -> tuple[TenantId, ...] | None:
+    """Those that are meant, by id or name; None for all. Raises NotFound."""
+    if not given:
+        return None
+    if migrator.names is not None:
+        return tuple([await migrator.names.get(text) for text in given])
+    from bulkhead.engine.fleet.model import TenantId
 
-    async def work(migrator: FleetMigrator) -> Outcome:
-        if back_to is not None:
-            return await migrator.roll_back(back_to, roll_out, tell=tell)
-        return await migrator.apply(roll_out, tell=tell)
-
-    return work
+    try:
+        return tuple(TenantId(UUID(text)) for text in given)
+    except ValueError as error:
+        raise click.BadParameter("tenants of this fleet have ids only") from error
 
 
 def _on_fleet(

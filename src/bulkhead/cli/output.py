@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +24,20 @@ EXIT_CONFLICT = 5
 EXIT_UNREACHABLE = 6
 EXIT_FINDINGS = 7
 """A check found something: drift, orphans, lints, violated invariants."""
+EXIT_PENDING = 8
+"""Done here; a server that was away hears of it later."""
 
+UNITS = ("B", "kB", "MB", "GB", "TB")
 CELL_MAX = 60
-_CODES = {404: EXIT_NOT_FOUND, 409: EXIT_CONFLICT, 503: EXIT_UNREACHABLE, 422: EXIT_USAGE}
+LAST_MIN = 12
+"""Characters of the last column that are always shown."""
+_CODES = {
+    400: EXIT_USAGE,
+    404: EXIT_NOT_FOUND,
+    409: EXIT_CONFLICT,
+    422: EXIT_USAGE,
+    503: EXIT_UNREACHABLE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +115,17 @@ def _pairs(value: Any) -> str:  # noqa: ANN401
     if not isinstance(value, Mapping):
         return str(value)
     width = max((len(str(key)) for key in value), default=0)
-    return "\n".join(f"{str(key).ljust(width)}  {_cell(item)}" for key, item in value.items())
+    return "\n".join(f"{str(key).ljust(width)}  {cell(item)}" for key, item in value.items())
 
 
 def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], cell_max: int | None) -> str:
     cells = [[column.replace("_", " ") for column in columns]]
-    cells += [[_shorten(_cell(row[column]), cell_max) for column in columns] for row in rows]
+    cells += [[_shorten(cell(row[column]), cell_max) for column in columns] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    if cell_max is not None:
+        _fit(cells, widths)
     lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
         for line in cells
     ]
     if is_terminal():
@@ -118,12 +133,40 @@ def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], cell_max: 
     return "\n".join(lines)
 
 
-def _cell(value: Any) -> str:  # noqa: ANN401
-    if value is None:
+def _fit(cells: list[list[str]], widths: list[int]) -> None:
+    """Shorten the last column, often a sentence, to what the terminal has room for."""
+    if not sys.stdout.isatty():
+        return
+    room = shutil.get_terminal_size().columns - sum(widths[:-1]) - 2 * (len(widths) - 1)
+    if widths and widths[-1] > room >= LAST_MIN:
+        widths[-1] = room
+        for line in cells:
+            line[-1] = _shorten(line[-1], room)
+
+
+def cell(value: Any) -> str:  # noqa: ANN401
+    """A value as people read it: nothing is a hyphen, and labels are `key=value`."""
+    if value is None or value in ({}, [], ()):
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dt.datetime):
+        return f"{value.astimezone(dt.UTC):%Y-%m-%d %H:%M}Z"
+    if isinstance(value, Mapping) and all(isinstance(each, str) for each in value.values()):
+        return ", ".join(f"{key}={each}" for key, each in value.items())
     if isinstance(value, Mapping | list | tuple):
         return json.dumps(value, default=str)
     return str(value)
+
+
+def size_of(count: int) -> str:
+    """Bytes in the largest unit of a thousand that leaves one before the point."""
+    size = float(count)
+    for unit in UNITS[:-1]:
+        if size < 1000:  # noqa: PLR2004 - units are thousands
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} {UNITS[-1]}"
 
 
 def _shorten(text: str, length_max: int | None) -> str:

@@ -8,18 +8,19 @@ import click
 
 from bulkhead.cli.output import EXIT_FINDINGS, Output
 from bulkhead.cli.session import application_option, run_opened
+from bulkhead.cli.verb import Noun
 
 if TYPE_CHECKING:
     from bulkhead.engine.connections.claims import Claims
     from bulkhead.engine.system import System
 
 
-@click.group()
+@click.group(cls=Noun)
 def policy() -> None:
     """Lint row level security and explain what a user sees."""
 
 
-@policy.command("lint")
+@policy.command("lint", examples=["bulkhead policy lint -d orders"])
 @application_option
 @click.option("-d", "--database", help="Only this database.")
 @click.option("--mute", multiple=True, metavar="KEY", help="Accept the finding with this key.")
@@ -62,7 +63,7 @@ def lint_policies(
     return EXIT_FINDINGS if any(row["level"] == "error" for row in rows) else 0
 
 
-@policy.command("explain")
+@policy.command("explain", examples=["bulkhead policy explain orders --as ada@example.com"])
 @application_option
 @click.argument("table")
 @click.option("--as", "who", default="anon", show_default=True, metavar="USER",

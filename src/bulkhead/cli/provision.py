@@ -2,68 +2,55 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
 
-from bulkhead.cli.output import EXIT_FAILED, Output, is_terminal
-from bulkhead.cli.session import run_opened
+from bulkhead.cli.connection import config_of, database_options, label_option
+from bulkhead.cli.options import parse_body
+from bulkhead.cli.output import EXIT_FAILED, Output
+from bulkhead.cli.progress import LiveBar
+from bulkhead.cli.session import Running, run_opened
+from bulkhead.cli.stores import APPLICATION, find_store, platform_of, working
+from bulkhead.cli.verb import Noun
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
     from bulkhead.apps.store_platform.fleet import DatabaseBody, Platform
-    from bulkhead.engine.provisioning.job import ProvisioningJob
+    from bulkhead.engine.provisioning.job import JobId, ProvisioningJob
     from bulkhead.engine.system import System
 
-APPLICATION = "store_platform"
-KINDS = ("postgresql", "mysql", "supabase-database")
-BAR_CELLS = 24
+    Work = Callable[[System], Awaitable[ProvisioningJob]]
+
 COLUMNS = ("id", "tenant", "label", "kind", "mode", "state", "step", "progress", "message")
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+wait_option = click.option(
+    "--wait/--no-wait", default=True, show_default=True, help="Watch until it is done."
+)
 
 
-def database_options(command: Command) -> Command:
-    """How the database of an owner is reached; without any of them one is made."""
-    for option in reversed(
-        (
-            click.option(
-                "--type", "kind", type=click.Choice(KINDS), default=KINDS[0], show_default=True
-            ),
-            click.option("--host", help="Connect the database there instead of making one."),
-            click.option("--port", type=click.IntRange(1, 65535)),
-            click.option("--database", help="What the database is called there."),
-            click.option("--username"),
-            click.option(
-                "--password-file",
-                type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                help="Read the password from a file instead of asking for it.",
-            ),
-            click.option("--tls", type=click.Choice(["disable", "require", "verify-full"])),
-            click.option("--ca-file", type=click.Path(exists=True, path_type=Path)),
-            click.option("--project-url", help="Of a Supabase project."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-@click.group()
+@click.group(cls=Noun)
 def provision() -> None:
-    """Give stores of the store platform their databases, and watch how they are made."""
+    """Give stores of the store platform their databases, and watch how they are made.
+
+    JOB is the id of a job, or the store whose last one is meant, by its id or slug.
+    """
 
 
-@provision.command("create")
+@provision.command(
+    "create",
+    examples=[
+        'bulkhead provision create "My Shop" --owner owner@example.com',
+        'bulkhead provision create "My Shop" --owner owner@example.com --label region=eu',
+    ],
+)
 @click.argument("name")
 @click.option("--owner", required=True, metavar="EMAIL", help="Who the store belongs to.")
 @click.option("--slug", help="What stands in its address.  [made from its name]")
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Of the server.")
-@click.option("--wait/--no-wait", default=True, help="Watch until it is done.")
+@label_option
+@wait_option
 @database_options
 @click.pass_obj
 def create(
@@ -73,7 +60,7 @@ def create(
     name: str,
     owner: str,
     slug: str | None,
-    labels: tuple[str, ...],
+    labels: Mapping[str, str],
     wait: bool,
     **options: Any,  # noqa: ANN401 - what click parsed
 ) -> int:
@@ -82,27 +69,41 @@ def create(
     from bulkhead.apps.store_platform.master.stores.service import create_store
     from bulkhead.engine import clock
     from bulkhead.engine.connections.claims import SERVICE
+    from bulkhead.engine.fleet.guarded import verify_allowed
     from bulkhead.engine.fleet.model import ServerKind
     from bulkhead.engine.ids import new_id
 
     config = config_of(options)
     if not config.is_empty:
         config.to_config(ServerKind(options["kind"]))  # Before there is a store.
+    body = parse_body(StoreBody, {"name": name, "slug": slug})
 
     async def work(system: System) -> ProvisioningJob:
+        if not config.is_empty:
+            kind = ServerKind(options["kind"])
+            await verify_allowed(platform_of(system).egress, config.to_config(kind))
         user = await _owner(system, owner)
         store = new_id()
         async with system.database("master").transaction(SERVICE) as tx:
-            await create_store(tx, store, user, StoreBody(name=name, slug=slug), clock.now())
+            await create_store(tx, store, user, body, clock.now(), by_operator=True)
         return await _begin(output, system, store, options["kind"], config, labels, wait=wait)
 
-    return _report(output, run_opened(output, APPLICATION, work), wait=wait)
+    return _run(output, work, wait=wait)
 
 
-@provision.command("start")
+@provision.command(
+    "start",
+    examples=[
+        "bulkhead provision start my-shop",
+        (
+            "bulkhead provision start my-shop --type mysql --host db.example.com "
+            "--database shop --username shop --password-file password"
+        ),
+    ],
+)
 @click.argument("store")
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Of the server.")
-@click.option("--wait/--no-wait", default=True, help="Watch until it is done.")
+@label_option
+@wait_option
 @database_options
 @click.pass_obj
 def start(
@@ -110,7 +111,7 @@ def start(
     /,
     *,
     store: str,
-    labels: tuple[str, ...],
+    labels: Mapping[str, str],
     wait: bool,
     **options: Any,  # noqa: ANN401 - what click parsed
 ) -> int:
@@ -121,37 +122,43 @@ def start(
         found = await find_store(system, store)
         return await _begin(output, system, found, options["kind"], config, labels, wait=wait)
 
-    return _report(output, run_opened(output, APPLICATION, work), wait=wait)
+    return _run(output, work, wait=wait)
 
 
-@provision.command("watch")
-@click.argument("job", type=click.UUID)
+@provision.command(
+    "watch",
+    short_help="Watch a job until it has ended.",
+    examples=["bulkhead provision watch my-shop"],
+)
+@click.argument("job")
 @click.pass_obj
-def watch(output: Output, *, job: UUID) -> int:
+def watch(output: Output, *, job: str) -> int:
     """Watch a job until it has ended; works on it where nothing else does."""
 
     async def work(system: System) -> ProvisioningJob:
+        found = await _find_job(system, job)
         async with working(system) as platform:
-            return await _follow(output, platform, job)
+            return await _follow(output, platform, found.id)
 
-    return _report(output, run_opened(output, APPLICATION, work), wait=True)
+    return _run(output, work, wait=True)
 
 
-@provision.command("show")
-@click.argument("job", type=click.UUID)
+@provision.command("show", examples=["bulkhead provision show my-shop"])
+@click.argument("job")
 @click.pass_obj
-def show(output: Output, *, job: UUID) -> None:
+def show(output: Output, *, job: str) -> None:
     """Show one job."""
 
     async def work(system: System) -> ProvisioningJob:
-        found: ProvisioningJob = await platform_of(system).provisioning.get(job)  # type: ignore[arg-type]
-        return found
+        return await _find_job(system, job)
 
     found = run_opened(output, APPLICATION, work)
-    output.data({**_row(found), "error": found.error, "tables": _tables(found)})
+    output.data(
+        {**_row(found), "error": found.error, "tables": _tables(found)}, text=_described(found)
+    )
 
 
-@provision.command("list")
+@provision.command("list", examples=["bulkhead provision list --limit 10"])
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
 @click.pass_obj
 def list_all(output: Output, *, limit: int) -> None:
@@ -163,25 +170,39 @@ def list_all(output: Output, *, limit: int) -> None:
         async with system.database("master").transaction(SERVICE, read_only=True) as tx:
             return [_row(job) for job in await list_jobs(tx, limit=limit)]
 
-    output.rows(COLUMNS, run_opened(output, APPLICATION, work))
+    rows = run_opened(output, APPLICATION, work)
+    if output.as_json:
+        output.rows(COLUMNS, rows)
+        return
+    shown = [{**row, "store": row["label"], "%": row["progress"]} for row in rows]
+    output.rows(("store", "kind", "mode", "state", "%", "message"), shown)
 
 
-@provision.command("cancel")
-@click.argument("job", type=click.UUID)
+@provision.command("cancel", examples=["bulkhead provision cancel my-shop"])
+@click.argument("job")
 @click.pass_obj
-def cancel(output: Output, *, job: UUID) -> None:
+def cancel(output: Output, *, job: str) -> None:
     """Have everything taken back that a job has made so far."""
 
     async def work(system: System) -> ProvisioningJob:
+        found = (await _find_job(system, job)).id
         async with working(system) as platform:
-            await platform.provisioning.cancel(job)  # type: ignore[arg-type]
-            return await platform.provisioning.wait(job)  # type: ignore[arg-type]
+            await platform.provisioning.cancel(found)
+            return await _follow(output, platform, found)
 
     found = run_opened(output, APPLICATION, work)
-    output.data(_row(found), text=f"Job {found.id}: {found.message}")
+    output.data(_row(found), text=_outcome(found))
 
 
-@provision.command("test")
+@provision.command(
+    "test",
+    examples=[
+        (
+            "bulkhead provision test --type mysql --host db.example.com --database shop "
+            "--username shop --password-file password"
+        )
+    ],
+)
 @database_options
 @click.pass_obj
 def test(output: Output, /, **options: Any) -> None:  # noqa: ANN401 - what click parsed
@@ -190,71 +211,45 @@ def test(output: Output, /, **options: Any) -> None:  # noqa: ANN401 - what clic
     from bulkhead.engine.fleet.model import ServerKind
 
     config = config_of(options)
+    if not config.reaches_out:
+        raise click.UsageError("name the database: --host, --database and --username")
 
     async def work(system: System) -> dict[str, Any]:
-        kind = ServerKind(options["kind"])
-        return await Provisioner(platform_of(system)).test(config.to_config(kind))
+        return await Provisioner(platform_of(system)).probe(ServerKind(options["kind"]), config)
 
-    output.data(run_opened(output, APPLICATION, work))
-
-
-def platform_of(system: System) -> Platform:
-    """The open platform of `system`."""
-    platform: Platform = system.outside.platform(system)
-    return platform
-
-
-@asynccontextmanager
-async def working(system: System) -> AsyncIterator[Platform]:
-    """The platform, with jobs being worked on inside the block; beside a server that may do so."""
-    platform = platform_of(system)
-    task = asyncio.create_task(platform.run_provisioning())
-    try:
-        yield platform
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-        await platform.close()
+    found = run_opened(output, APPLICATION, work)
+    if options["organization"]:
+        facts: tuple[str, ...] = (f"organization {found['organizationSlug']}", found["region"])
+    else:
+        version = found["serverVersion"].partition(" on ")[0]
+        facts = (version, f"{found['tables']} tables", f"{found['responseTimeMs']} ms")
+    output.data(found, text=f"{found['message']}: {', '.join(facts)}.")
 
 
-async def find_store(system: System, text: str) -> UUID:
-    """The store with this id or slug; raises NotFound."""
-    from bulkhead.apps.store_platform.master.stores.service import find_store_by_slug, get_store
+async def _find_job(system: System, text: str) -> ProvisioningJob:
+    """The job with this id, or the last one of a store; raises NotFound, JobUnknown."""
     from bulkhead.engine.connections.claims import SERVICE
     from bulkhead.engine.errors import NotFound
+    from bulkhead.engine.fleet.model import TenantId
+    from bulkhead.engine.provisioning.job import JobId, JobUnknown
+    from bulkhead.engine.provisioning.store import find_last_job, get_job
 
-    async with system.database("master").transaction(SERVICE, read_only=True) as db:
-        with contextlib.suppress(ValueError):
-            return UUID(str((await get_store(db, UUID(text)))["id"]))
-        found = await find_store_by_slug(db, text)
-    if found is None:
-        raise NotFound(what=f"Store '{text}'")
-    return found
-
-
-def config_of(options: Mapping[str, Any]) -> DatabaseBody:
-    """The connection that the options of a command mean; asks for the password."""
-    from bulkhead.apps.store_platform.fleet import DatabaseBody
-
-    named = options["host"] or options["project_url"]
-    password = None
-    if options["password_file"] is not None:
-        password = options["password_file"].read_text(encoding="utf-8").rstrip("\r\n")
-    elif named:
-        password = click.prompt("Password", hide_input=True, err=True)
-    ca_file = options["ca_file"]
-    return DatabaseBody.model_validate(
-        {
-            "host": options["host"],
-            "port": options["port"],
-            "database": options["database"],
-            "username": options["username"],
-            "password": password,
-            "tls": options["tls"],
-            "ca_pem": ca_file.read_text(encoding="utf-8") if ca_file is not None else None,
-            "project_url": options["project_url"],
-        }
-    )
+    async with system.database("master").transaction(SERVICE, read_only=True) as tx:
+        try:
+            return await get_job(tx, JobId(UUID(text)))
+        except (ValueError, JobUnknown) as error:
+            unknown = error
+    try:
+        store = TenantId(await find_store(system, text))
+    except NotFound:
+        if isinstance(unknown, JobUnknown):
+            raise unknown from None
+        raise
+    async with system.database("master").transaction(SERVICE, read_only=True) as tx:
+        last = await find_last_job(tx, store)
+    if last is None:
+        raise NotFound(what=f"A provisioning job of store '{text}'")
+    return last
 
 
 async def _owner(system: System, email: str) -> UUID:
@@ -275,59 +270,85 @@ async def _begin(  # noqa: PLR0913
     store: UUID,
     kind: str,
     config: DatabaseBody,
-    labels: tuple[str, ...],
+    labels: Mapping[str, str],
     *,
     wait: bool,
 ) -> ProvisioningJob:
     from bulkhead.apps.store_platform.routes import ProvisionBody, Provisioner
     from bulkhead.engine.connections.claims import SERVICE
 
-    body = ProvisionBody.model_validate(
-        {
-            "store_id": store,
-            "database_type": kind,
-            "config": config,
-            "labels": dict(label.split("=", 1) for label in labels if "=" in label),
-        }
-    )
+    told = {"store_id": store, "database_type": kind, "config": config, "labels": labels}
+    body = parse_body(ProvisionBody, told)
     if not wait:
-        return await Provisioner(platform_of(system)).start(SERVICE, body)
+        job = await Provisioner(platform_of(system)).start(SERVICE, body)
+        if Running.find(system.settings) is None:
+            output.note("Nothing works on it before `bulkhead up`, or `provision watch`.")
+        return job
     async with working(system) as platform:
         job = await Provisioner(platform).start(SERVICE, body)
         return await _follow(output, platform, job.id)
 
 
-async def _follow(output: Output, platform: Platform, job: Any) -> ProvisioningJob:  # noqa: ANN401
+async def _follow(output: Output, platform: Platform, job: JobId) -> ProvisioningJob:
     found = await platform.provisioning.get(job)
-    live = is_terminal() and not output.quiet
-    async for found in platform.provisioning.watch(job):
-        if live:
-            click.echo(f"\r\033[K{render_progress(found)}", nl=False, err=True)
-        else:
-            output.note(f"{found.progress:3} %  {found.message}")
-    if live:
-        click.echo("", err=True)
+    try:
+        with LiveBar(output) as bar:
+            async for found in platform.provisioning.watch(job):
+                bar.tell(found.progress, found.message)
+    finally:
+        if not found.has_ended:
+            output.note(f"\nIt goes on by itself. Watch it: bulkhead provision watch {found.label}")
     return found
 
 
-def render_progress(job: ProvisioningJob) -> str:
-    """A line with a bar: how far a job has come, and what it does."""
-    full = BAR_CELLS * job.progress // 100
-    bar = "█" * full + "░" * (BAR_CELLS - full)
-    return f"{bar} {job.progress:3} %  {job.message}{_tables(job)}"
+def _run(output: Output, work: Work, *, wait: bool) -> int:
+    """Run `work` and say how its job ended, and what to do next."""
+    job = run_opened(output, APPLICATION, work)
+    output.data({**_row(job), "error": job.error}, text=_outcome(job))
+    match job.state.value:
+        case "active":
+            output.note(f"Look at it: bulkhead tenant show {job.label}")
+        case "failed" | "cancelled":
+            if hint := (job.error or {}).get("hint"):
+                output.note(f"  {hint}")
+            same = ", with the options of its database" if job.mode.value == "connect" else ""
+            output.note(f"Try again: bulkhead provision start {job.label}{same}")
+        case _:
+            output.note(f"Watch it: bulkhead provision watch {job.label}")
+    return EXIT_FAILED if wait and job.state.value != "active" else 0
+
+
+def _outcome(job: ProvisioningJob) -> str:
+    """How it is with a job, in a sentence."""
+    match job.state.value:
+        case "active":
+            tables = f" of {job.total_tables} tables" if job.total_tables else ""
+            return f"Store '{job.label}' is ready, on a {job.kind} database{tables}."
+        case "failed":
+            return f"Store '{job.label}' got no database. {job.message}"
+        case "cancelled":
+            return f"Store '{job.label}' got no database: cancelled, nothing is left of it."
+    return f"Store '{job.label}' gets its database: {job.message[:1].lower()}{job.message[1:]}."
+
+
+def _described(job: ProvisioningJob) -> str:
+    found = {
+        "store": f"{job.label} ({job.tenant})",
+        "job": job.id,
+        "database": f"{job.kind.value}, " + ("made" if job.mode.value == "create" else "connected"),
+        "state": f"{job.state.value}, {job.progress} %",
+        "step": (job.step_name or "none yet").replace("_", " "),
+        "tables": _tables(job).strip() or "-",
+        "message": job.message,
+    }
+    lines = [f"{name:8}  {value}" for name, value in found.items()]
+    if job.error is not None:
+        lines.append(f"error     [{job.error.get('code')}] {job.error.get('hint') or ''}".rstrip())
+    return "\n".join(lines)
 
 
 def _tables(job: ProvisioningJob) -> str:
-    return f"  {job.tables_created}/{job.total_tables} tables" if job.total_tables else ""
-
-
-def _report(output: Output, job: ProvisioningJob, *, wait: bool) -> int:
-    text = f"Store {job.tenant}: {job.message} (job {job.id})"
-    output.data({**_row(job), "error": job.error}, text=text)
-    failed = wait and job.state.value != "active"
-    if failed and job.error is not None:
-        output.note(f"  {job.error.get('hint') or ''}".rstrip())
-    return EXIT_FAILED if failed else 0
+    return f"{job.tables_created}/{job.total_tables} tables" if job.total_tables else ""
 
 
 def _row(job: ProvisioningJob) -> dict[str, Any]:
@@ -338,7 +359,7 @@ def _row(job: ProvisioningJob) -> dict[str, Any]:
         "kind": job.kind.value,
         "mode": job.mode.value,
         "state": job.state.value,
-        "step": job.step.value if job.step is not None else None,
+        "step": job.step_name,
         "progress": job.progress,
         "message": job.message,
     }

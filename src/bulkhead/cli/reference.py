@@ -8,6 +8,7 @@ import click
 
 from bulkhead.cli.output import EXIT_FINDINGS, Output
 from bulkhead.cli.session import application_option, run_opened
+from bulkhead.cli.verb import Noun
 
 if TYPE_CHECKING:
     from bulkhead.engine.references.repair import Repair
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 ACTIONS = ("null", "delete", "recreate", "ignore")
 
 
-@click.group()
+@click.group(cls=Noun)
 def reference() -> None:
     """Check and repair references between databases."""
 
 
-@reference.command("list")
+@reference.command("list", examples=["bulkhead reference list"])
 @application_option
 @click.pass_obj
 def list_references(output: Output, *, application: str) -> None:
@@ -43,7 +44,10 @@ def list_references(output: Output, *, application: str) -> None:
     output.rows(("source", "target", "on_delete", "fence"), rows)
 
 
-@reference.command("check")
+@reference.command(
+    "check",
+    examples=["bulkhead reference check products.products.id 01890a5d-ac96-774b-bcce-b302099a8057"],
+)
 @application_option
 @click.argument("target", metavar="DATABASE.TABLE.COLUMN")
 @click.argument("ids", nargs=-1, required=True)
@@ -67,7 +71,7 @@ def check_ids(output: Output, *, application: str, target: str, ids: tuple[str, 
     output.data({"target": target, "found": found}, text=f"All {found} are there.")
 
 
-@reference.command("sweep")
+@reference.command("sweep", examples=["bulkhead reference sweep --dry-run --repair null"])
 @application_option
 @click.option("--only", help="Only references whose name contains this.")
 @click.option("--restart", is_flag=True, help="Begin anew instead of going on.")

@@ -9,6 +9,7 @@ import click
 
 from bulkhead.cli.output import EXIT_CONFLICT, Output
 from bulkhead.cli.session import application_option, run_opened
+from bulkhead.cli.verb import Noun
 
 if TYPE_CHECKING:
     from bulkhead.engine.messaging.saga_store import SagaRecord
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 STATES = ("running", "compensating", "completed", "compensated", "needs_human")
 
 
-@click.group()
+@click.group(cls=Noun)
 def saga() -> None:
     """Look at sagas, resume or compensate them."""
 
 
-@saga.command("list")
+@saga.command("list", examples=["bulkhead saga list --state needs_human"])
 @application_option
 @click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
 @click.option("--name", help="Only sagas of this name.")
@@ -47,7 +48,7 @@ def list_sagas(
     output.rows(columns, [_row(record) for record in records])
 
 
-@saga.command("show")
+@saga.command("show", examples=["bulkhead saga show 01890a5d-ac96-774b-bcce-b302099a8057"])
 @application_option
 @click.argument("saga_id", type=click.UUID)
 @click.pass_obj
@@ -73,7 +74,7 @@ def show_saga(output: Output, *, application: str, saga_id: UUID) -> None:
     output.data(found, text=json.dumps(found, indent=2, default=str))
 
 
-@saga.command("resume")
+@saga.command("resume", examples=["bulkhead saga resume 01890a5d-ac96-774b-bcce-b302099a8057"])
 @application_option
 @click.argument("saga_id", type=click.UUID)
 @click.pass_obj
@@ -89,7 +90,9 @@ def resume_saga(output: Output, *, application: str, saga_id: UUID) -> int:
     return _report(output, run_opened(output, application, work))
 
 
-@saga.command("compensate")
+@saga.command(
+    "compensate", examples=["bulkhead saga compensate 01890a5d-ac96-774b-bcce-b302099a8057"]
+)
 @application_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.argument("saga_id", type=click.UUID)

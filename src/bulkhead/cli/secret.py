@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulkhead.apps import NAMES, load_application
+from bulkhead.cli.options import FILE
 from bulkhead.cli.output import EXIT_FINDINGS, Output
 from bulkhead.cli.session import run_opened, settings_of
+from bulkhead.cli.verb import Noun
 
 if TYPE_CHECKING:
     from bulkhead.capabilities.vault import Vault
@@ -27,12 +30,12 @@ application_option = click.option(
 )
 passphrase_option = click.option(
     "--passphrase-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="Read the passphrase from a file instead of asking for it.",
 )
 
 
-@click.group()
+@click.group(cls=Noun)
 def secret() -> None:
     """Look after the keys under which secrets are sealed.
 
@@ -41,7 +44,7 @@ def secret() -> None:
     """
 
 
-@secret.command("list")
+@secret.command("list", examples=["bulkhead secret list -t my-shop"])
 @application_option
 @click.option("-t", "--tenant", help="Only the keys of this tenant.")
 @click.option("--limit", type=int, default=100, show_default=True)
@@ -52,13 +55,20 @@ def list_keys(output: Output, *, application: str | None, tenant: str | None, li
     from bulkhead.engine.connections.claims import SERVICE
 
     async def work(system: System) -> list[dict[str, Any]]:
+        wanted = None if tenant is None else await _named(system, tenant)
         async with _vault(system).database.transaction(SERVICE, read_only=True) as tx:
-            return [dict(row) for row in await tx.fetch(Q.list_keys, tenant, limit)]
+            return [dict(row) for row in await tx.fetch(Q.list_keys, wanted, limit)]
 
     output.rows(COLUMNS, run_opened(output, _with_secrets(application), work))
 
 
-@secret.command("rotate")
+@secret.command(
+    "rotate",
+    examples=[
+        "bulkhead secret rotate",
+        "bulkhead secret rotate -t my-shop",
+    ],
+)
 @application_option
 @click.option("-t", "--tenant", help="Rotate this tenant's key and seal its secrets anew.")
 @click.option("--finish", is_flag=True, help="Only finish what was interrupted.")
@@ -75,8 +85,9 @@ def rotate(output: Output, *, application: str | None, tenant: str | None, finis
         if finish:
             return {"keys": await finish_rotation(vault), "values": await reseal(vault)}
         if tenant is not None:
-            key = await vault.rotate_key(tenant)
-            return {"tenant": tenant, "key": key, "values": await reseal(vault, tenant=tenant)}
+            named = await _named(system, tenant)
+            key = await vault.rotate_key(named)
+            return {"tenant": named, "key": key, "values": await reseal(vault, tenant=named)}
         return {"master": (await rotate_master(vault)).id.hex()}
 
     told = run_opened(output, _with_secrets(application), work)
@@ -85,7 +96,7 @@ def rotate(output: Output, *, application: str | None, tenant: str | None, finis
         output.note("Export the new master key to a safe place:  bulkhead secret export-key FILE")
 
 
-@secret.command("verify")
+@secret.command("verify", examples=["bulkhead secret verify"])
 @application_option
 @click.pass_obj
 def verify(output: Output, *, application: str | None) -> int:
@@ -106,7 +117,7 @@ def verify(output: Output, *, application: str | None) -> int:
     return run_opened(output, _with_secrets(application), work)
 
 
-@secret.command("shred")
+@secret.command("shred", examples=["bulkhead secret shred my-shop"])
 @application_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.argument("tenant")
@@ -117,14 +128,17 @@ def shred(output: Output, *, application: str | None, yes: bool, tenant: str) ->
         click.confirm(f"Destroy every secret of '{tenant}' for good?", abort=True, err=True)
 
     async def work(system: System) -> dict[str, Any]:
-        return {"tenant": tenant, "keys": await _vault(system).shred(tenant)}
+        return {"tenant": tenant, "keys": await _vault(system).shred(await _named(system, tenant))}
 
     told = run_opened(output, _with_secrets(application), work)
     output.data(told, text=f"Destroyed {told['keys']} keys of {tenant}.")
     output.note("Backups of the keyring that are older still have them: destroy those, too.")
 
 
-@secret.command("export-key")
+@secret.command(
+    "export-key",
+    examples=["bulkhead secret export-key master-keys.txt --passphrase-file passphrase"],
+)
 @passphrase_option
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.pass_obj
@@ -142,9 +156,9 @@ def export_key(output: Output, *, passphrase_file: Path | None, file: Path) -> N
     output.data({"file": str(file), "keys": ids}, text=f"Exported {', '.join(ids)} to {file}.")
 
 
-@secret.command("import-key")
+@secret.command("import-key", examples=["bulkhead secret import-key master-keys.txt"])
 @passphrase_option
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=FILE)
 @click.pass_obj
 def import_key(output: Output, *, passphrase_file: Path | None, file: Path) -> None:
     """Put the master keys of an export back where they belong."""
@@ -155,7 +169,18 @@ def import_key(output: Output, *, passphrase_file: Path | None, file: Path) -> N
     masters = open_master_keys(settings_of(output))
     masters.add(*keys)
     ids = [key.id.hex() for key in keys]
-    output.data({"file": str(masters.path), "keys": ids}, text=f"Imported {', '.join(ids)}.")
+    output.data({"file": masters.place, "keys": ids}, text=f"Imported {', '.join(ids)}.")
+
+
+async def _named(system: System, tenant: str) -> str:
+    """The tenant that is meant, which may be named by the slug of a store."""
+    from bulkhead.cli.stores import APPLICATION, find_store
+    from bulkhead.engine.errors import NotFound
+
+    if system.application.name == APPLICATION:
+        with contextlib.suppress(NotFound):
+            return str(await find_store(system, tenant))
+    return tenant
 
 
 def _with_secrets(application: str | None) -> str:

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bulkhead.cli.connection import config_of, database_options, label_option
 from bulkhead.cli.output import Output
-from bulkhead.cli.provision import APPLICATION, config_of, database_options, platform_of
 from bulkhead.cli.session import run_opened
+from bulkhead.cli.stores import APPLICATION, find_slugs, platform_of
+from bulkhead.cli.verb import Noun
 
 if TYPE_CHECKING:
-    from bulkhead.engine.fleet.model import ServerRow
+    from collections.abc import Mapping
+
+    from bulkhead.apps.store_platform.fleet import DatabaseBody, Platform
+    from bulkhead.engine.fleet.model import ConnectionConfig, ServerKind, ServerRow
+    from bulkhead.engine.provisioning.spares import Spares
     from bulkhead.engine.system import System
 
+CONNECTIONS = 60
+POLL_S = 0.1
+SWEEP_S = 60.0
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 COLUMNS = ("name", "kind", "address", "tenants", "capacity", "connections_max", "labels", "drained")
 
 
-@click.group()
+@click.group(cls=Noun)
 def server() -> None:
     """Look after the servers on which the databases of stores are made."""
 
 
-@server.command("list")
+@server.command("list", examples=["bulkhead server list"])
 @click.pass_obj
 def list_all(output: Output) -> None:
     """List the servers, with how many stores each has and takes."""
@@ -33,14 +47,39 @@ def list_all(output: Output) -> None:
         async with system.database("master").transaction(SERVICE, read_only=True) as tx:
             return [_row(row) for row in await list_servers(tx)]
 
-    output.rows(COLUMNS, run_opened(output, APPLICATION, work))
+    rows = run_opened(output, APPLICATION, work)
+    if output.as_json:
+        output.rows(COLUMNS, rows)
+        return
+    shown = [
+        {**row, "stores": f"{row['tenants']} of {row['capacity']}", "takes_stores": _takes(row)}
+        for row in rows
+    ]
+    output.rows(("name", "kind", "address", "stores", "takes_stores", "labels"), shown)
 
 
-@server.command("add")
+@server.command(
+    "add",
+    examples=[
+        (
+            "bulkhead server add east --host db.example.com --username admin "
+            "--password-file password --label region=eu"
+        ),
+        (
+            "bulkhead server add cloud --type supabase-database "
+            "--organization my-organization --region eu-central-1 --password-file token"
+        ),
+    ],
+)
 @click.argument("name")
 @click.option("--capacity", type=click.IntRange(0), default=1000, show_default=True)
-@click.option("--connections", type=click.IntRange(1, 10_000), default=60, show_default=True)
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Such as region=eu.")
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 10_000),
+    help="At most, for each process.  [60, and 15 to each Supabase project]",
+)
+@click.option("--pooler", metavar="HOST:PORT", help="Reach stores through it; PostgreSQL only.")
+@label_option
 @database_options
 @click.pass_obj
 def add(
@@ -49,33 +88,56 @@ def add(
     *,
     name: str,
     capacity: int,
-    connections: int,
-    labels: tuple[str, ...],
+    connections: int | None,
+    pooler: str | None,
+    labels: Mapping[str, str],
     **options: Any,  # noqa: ANN401 - what click parsed
 ) -> None:
     """Let stores be made on a server, or change what is known of it.
 
-    The user is its administrator; the password is kept sealed.
+    The user is its administrator, tried before anything is kept; the password is kept sealed. With
+    --type supabase-database the server is an organization, in which each store gets a project.
     """
     from bulkhead.engine.connections.claims import SERVICE
     from bulkhead.engine.fleet.model import ServerKind
     from bulkhead.engine.fleet.registry import ServerEntry, add_server
+    from bulkhead.engine.fleet.supabase import CONNECTIONS_MAX
 
     kind = ServerKind(options["kind"])
-    options["database"] = options["database"] or ("mysql" if kind == "mysql" else "postgres")
-    config = config_of(options).to_config(kind)
+    _check(name, kind, pooler)
+    is_cloud = kind is ServerKind.SUPABASE
+    if is_cloud and not options["organization"]:
+        raise click.UsageError("name the organization in which projects are made: --organization")
+    if not is_cloud:
+        options["database"] = options["database"] or ("mysql" if kind == "mysql" else "postgres")
+        if not (options["host"] or options["organization"]):
+            raise click.UsageError("name the server: --host and --username")
+    body = config_of(options)
+    limit = connections or (CONNECTIONS_MAX if is_cloud else CONNECTIONS)
 
     async def work(system: System) -> dict[str, Any]:
-        sealed = await platform_of(system).databases.seals.seal_endpoint(name, config)
-        named = dict(label.split("=", 1) for label in labels if "=" in label)
-        entry = ServerEntry(name, kind, config.server, capacity, connections, named, sealed)
+        platform = platform_of(system)
+        if is_cloud:
+            config, address, version = await _verify_account(platform, body)
+        else:
+            config = replace(body.to_config(kind), pooler=pooler)
+            address, version = config.server, await _verify(platform, name, config)
+        sealed = await platform.databases.seals.seal_endpoint(name, config)
+        entry = ServerEntry(name, kind, address, capacity, limit, labels, sealed)
         async with system.database("master").transaction(SERVICE) as tx:
-            return _row(await add_server(tx, entry))
+            return {**_row(await add_server(tx, entry)), "version": version}
 
-    output.data(run_opened(output, APPLICATION, work), text=f"Server {name} takes stores.")
+    found = run_opened(output, APPLICATION, work)
+    output.data(found, text=f"Server '{name}' takes stores: {found['version']}.")
 
 
-@server.command("drain")
+@server.command(
+    "drain",
+    examples=[
+        "bulkhead server drain east",
+        "bulkhead server drain east --end",
+    ],
+)
 @click.argument("name")
 @click.option("--end", is_flag=True, help="Let it take new stores again.")
 @click.pass_obj
@@ -83,34 +145,118 @@ def drain(output: Output, *, name: str, end: bool) -> None:
     """Place no more stores on a server, and list some of those that are still there."""
     from bulkhead.engine.connections.claims import SERVICE
     from bulkhead.engine.fleet.placement import drain_server, list_left
+    from bulkhead.engine.fleet.registry import ServerInUse, verify_unused
 
-    async def work(system: System) -> list[dict[str, Any]]:
+    async def work(system: System) -> tuple[list[dict[str, Any]], str | None]:
+        used = None
         async with system.database("master").transaction(SERVICE) as tx:
             await drain_server(tx, name, draining=not end)
             left = () if end else await list_left(tx, name)
-        return [{"store": row.id, "database": row.place.database} for row in left]
+            try:
+                await verify_unused(tx, name)
+            except ServerInUse as error:
+                used = str(error.details["reason"])
+        slugs = await find_slugs(system, [row.id for row in left])
+        rows = [
+            {"store": slugs.get(row.id, row.id), "id": row.id, "database": row.place.database}
+            for row in left
+        ]
+        return rows, used
 
-    rows = run_opened(output, APPLICATION, work)
+    rows, used = run_opened(output, APPLICATION, work)
+    forget = f"bulkhead server remove {name}"
+    if end:
+        output.note(f"Server '{name}' takes new stores again.")
+    elif rows:
+        output.note(f"Server '{name}' takes no new stores. Move away what is left:")
+    else:
+        output.note(f"Server '{name}' takes no new stores and has none.")
+        output.note(f"Before it is forgotten, {used}" if used else f"Forget it: {forget}")
     if rows or output.as_json:
-        output.rows(("store", "database"), rows)
+        output.rows(("store", "id", "database") if output.as_json else ("store",), rows)
     if rows:
-        output.note("Move them: bulkhead tenant move STORE")
+        output.note("bulkhead tenant move STORE, and then bulkhead tenant confirm STORE")
 
 
-@server.command("remove")
+@server.command("remove", examples=["bulkhead server remove east"])
 @click.argument("name")
+@click.option("--abandon", is_flag=True, help="It is gone: leave what is on it as it is.")
 @click.pass_obj
-def remove(output: Output, *, name: str) -> None:
-    """Forget a server that has no stores."""
+def remove(output: Output, *, name: str, abandon: bool) -> None:
+    """Forget a server that has no stores, nor a database of one that has just been moved.
+
+    Databases that were kept ready there are dropped first.
+    """
     from bulkhead.engine.connections.claims import SERVICE
-    from bulkhead.engine.fleet.registry import remove_server
+    from bulkhead.engine.fleet.placement import drain_server
+    from bulkhead.engine.fleet.registry import remove_server, verify_unused
 
     async def work(system: System) -> None:
-        async with system.database("master").transaction(SERVICE) as tx:
-            await remove_server(tx, name)
+        master = system.database("master")
+        async with master.transaction(SERVICE) as tx:
+            await verify_unused(tx, name, abandon=abandon)
+            await drain_server(tx, name)
+        for spares in platform_of(system).provisioning.shop.spares.values():
+            await _sweep(spares, name, is_patient=not abandon)
+            if abandon:
+                await spares.abandon(name)
+        async with master.transaction(SERVICE) as tx:
+            await remove_server(tx, name, abandon=abandon)
 
     run_opened(output, APPLICATION, work)
-    output.data({"removed": name}, text=f"Server {name} is forgotten.")
+    output.data({"removed": name}, text=f"Server '{name}' is forgotten.")
+
+
+async def _sweep(spares: Spares, server: str, *, is_patient: bool) -> None:
+    """Drop what was kept ready, and wait for a while until others have dropped their share."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SWEEP_S):
+            while True:
+                dropped = await spares.sweep()
+                if not dropped and not (is_patient and await spares.is_at(server)):
+                    return
+                await asyncio.sleep(POLL_S)
+
+
+def _check(name: str, kind: ServerKind, pooler: str | None) -> None:
+    if not NAME.fullmatch(name):
+        raise click.UsageError("a server's name has lower-case letters, digits and hyphens")
+    if pooler and kind != "postgresql":
+        raise click.UsageError("--pooler goes with --type postgresql")
+
+
+async def _verify_account(
+    platform: Platform, body: DatabaseBody
+) -> tuple[ConnectionConfig, str, str]:
+    """The account, what people call it, and where projects are made; raises TokenRefused."""
+    from bulkhead.apps.store_platform.accounts import open_account
+
+    config = (await open_account(platform.supabase, body)).config
+    return config, f"organization {config.organization}", f"projects in {config.region}"
+
+
+async def _verify(platform: Platform, name: str, config: ConnectionConfig) -> str:
+    """The version of the server, tried as its administrator; raises Conflict, CapabilityMissing."""
+    from bulkhead.engine.connections.claims import SERVICE
+    from bulkhead.engine.errors import Conflict
+    from bulkhead.engine.fleet.registry import list_servers
+    from bulkhead.engine.fleet.server_check import verify_server
+
+    async with platform.master.transaction(SERVICE, read_only=True) as tx:
+        servers = await list_servers(tx)
+    for other in servers:
+        if other.name != name and other.address == config.server:
+            raise Conflict(reason=f"server '{other.name}' is at {config.server} already")
+    databases = platform.databases
+    assert databases.secret is not None, "the platform has a secret"
+    driver = databases.manage[config.kind](config, databases.secret)
+    return await verify_server(driver)
+
+
+def _takes(row: Mapping[str, Any]) -> str:
+    if row["drained"]:
+        return "no, drained"
+    return "yes" if row["tenants"] < row["capacity"] else "no, full"
 
 
 def _row(row: ServerRow) -> dict[str, Any]:

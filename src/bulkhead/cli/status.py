@@ -8,6 +8,7 @@ import click
 
 from bulkhead.cli.output import EXIT_UNREACHABLE, Output
 from bulkhead.cli.session import Running, running_settings
+from bulkhead.cli.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 TIMEOUT_S = 5.0
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=[
+        "bulkhead status",
+        "bulkhead status -o env",
+    ],
+)
 @click.option(
     "-o",
     "--output",
@@ -56,9 +63,16 @@ def status(output: Output, *, form: str, reveal: bool) -> int:
         output.data(told, text="Nothing is running.")
         output.note("Start it:  bulkhead up")
         return EXIT_UNREACHABLE
-    ready = _ask(running.url)
-    value = {"running": True, "url": running.url, "pid": running.pid, **ready, "apis": apis}
-    output.data(value, text=_text(settings, running, ready, apis))
+    ready, fleets = _ask(running.url), _ask_fleets(running.url)
+    value = {
+        "running": True,
+        "url": running.url,
+        "pid": running.pid,
+        **ready,
+        "fleets": fleets,
+        "apis": apis,
+    }
+    output.data(value, text=_text(settings, running, value))
     return 0 if ready.get("status") == "ready" else EXIT_UNREACHABLE
 
 
@@ -115,9 +129,64 @@ def _ask(url: str) -> dict[str, Any]:
     return ready
 
 
-def _text(
-    settings: Settings, running: Running, ready: dict[str, Any], apis: list[dict[str, str]]
-) -> str:
+def _ask_fleets(url: str) -> dict[str, dict[str, Any]]:
+    """What the server measures of each fleet; nothing where it cannot be asked."""
+    from urllib.error import URLError
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(f"{url}/metrics", timeout=TIMEOUT_S) as answer:  # noqa: S310 - our own server
+            text = answer.read().decode()
+    except (URLError, OSError):
+        return {}
+    return read_fleets(text)
+
+
+def read_fleets(text: str) -> dict[str, dict[str, Any]]:
+    """The figures of fleets in Prometheus' text, by `application.fleet`."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    fleets: dict[str, dict[str, Any]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = sample.labels
+            if "fleet" not in labels:
+                continue
+            fleet = fleets.setdefault(f"{labels['application']}.{labels['fleet']}", {"tenants": {}})
+            value = int(sample.value)
+            if sample.name == "bulkhead_fleet_tenants":
+                fleet["tenants"][labels["state"]] = value
+            elif sample.name in _SUMS:
+                key = _SUMS[sample.name]
+                fleet[key] = fleet.get(key, 0) + value
+    return fleets
+
+
+_SUMS = {
+    "bulkhead_provisioning_jobs": "jobs",
+    "bulkhead_provisioning_stranded": "jobs_stranded",
+    "bulkhead_fleet_migrations_due": "migrations_due",
+    "bulkhead_fleet_migrations_failed": "migrations_failed",
+    "bulkhead_fleet_moves_open": "moves",
+    "bulkhead_fleet_connections": "connections",
+    "bulkhead_fleet_waiting": "waiting",
+    "bulkhead_fleet_breakers_open": "unreachable",
+}
+"""What is shown of a fleet, added up over servers and states."""
+
+
+def _fleet_line(name: str, fleet: dict[str, Any]) -> str:
+    tenants = [f"{count} {state}" for state, count in fleet["tenants"].items() if count]
+    rest = [
+        f"{fleet.get(key, 0)} {key.replace('_', ' ')}"
+        for key in _SUMS.values()
+        if fleet.get(key) or key == "connections"
+    ]
+    return f"  {name:22} {', '.join(tenants) or 'no tenants'} · {', '.join(rest)}"
+
+
+def _text(settings: Settings, running: Running, value: dict[str, Any]) -> str:
+    ready, apis = value, value["apis"]
     lines = [
         f"url      {running.url}",
         f"pid      {running.pid}",
@@ -127,7 +196,10 @@ def _text(
     for name, answer in ready.get("databases", {}).items():
         latency = answer.get("latency_ms")
         detail = f"{latency} ms" if latency is not None else answer.get("code") or ""
-        lines.append(f"  {name:20} {answer['status']:10} {detail}")
+        lines.append(f"  {name:22} {answer['status']:10} {detail}")
+    if value["fleets"]:
+        lines += ["", "fleets"]
+        lines += [_fleet_line(name, fleet) for name, fleet in value["fleets"].items()]
     lines += ["", "for Supabase's clients (all keys: bulkhead status -o env)"]
     for api in apis:
         lines += [f"  {api['database']}", f"    url          {api['url']}"]

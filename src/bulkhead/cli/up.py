@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING
 import click
 
 from bulkhead.cli.output import EXIT_CONFLICT, Output
-from bulkhead.cli.session import Running, run, settings_of
+from bulkhead.cli.session import Running, lasting, run, settings_of
+from bulkhead.cli.verb import Verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bulkhead.engine.settings import Settings
+    from bulkhead.engine.system import System
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=[
+        "bulkhead up",
+        "bulkhead up --port 0 --no-sample",
+    ],
+)
 @click.option("--host", help="Where to listen.  [127.0.0.1]")
 @click.option("--port", type=int, help="On which port; 0 takes a free one.  [8000]")
 @click.option("--sample/--no-sample", default=True, help="Load sample data on the first run.")
@@ -44,7 +52,7 @@ def up(output: Output, *, host: str | None, port: int | None, sample: bool) -> i
     return run(_up(output, settings, sample=sample))
 
 
-@click.command()
+@click.command(cls=Verb, examples=["bulkhead down"])
 @click.pass_obj
 def down(output: Output) -> int:
     """Stop what `up` has left running."""
@@ -53,27 +61,27 @@ def down(output: Output) -> int:
 
 
 async def _up(output: Output, settings: Settings, *, sample: bool) -> int:
-    from bulkhead.apps import NAMES, load_application
-    from bulkhead.engine import failpoints
-    from bulkhead.engine.system import open_system
-    from bulkhead.web.compose import compose
-    from bulkhead.web.logs import configure_logs
-    from bulkhead.web.serving import find_port, serving, stop_on_signals
+    with lasting():
+        from bulkhead.apps import NAMES, load_application
+        from bulkhead.engine import failpoints
+        from bulkhead.engine.system import open_system
+        from bulkhead.web.compose import compose
+        from bulkhead.web.logs import configure_logs
+        from bulkhead.web.serving import find_port, serving, stop_on_signals
 
-    configure_logs(settings)
-    settings = replace(settings, port=find_port(settings.host, settings.port))
+        configure_logs(settings)
+        settings = replace(settings, port=find_port(settings.host, settings.port))
+        applications = [load_application(name) for name in NAMES]
+
     async with AsyncExitStack() as stack:
         stop = await stack.enter_async_context(stop_on_signals())
         systems = []
-        for name in NAMES:
-            application = load_application(name)
+        for application in applications:
             output.step(f"{application.title}: databases")
             systems.append(await stack.enter_async_context(open_system(application, settings)))
-        for system in systems:
-            if sample and system.application.load_sample is not None:
-                for line in await system.application.load_sample(system):
-                    output.step(f"{system.application.title}: {line}")
-        composed = compose(systems, settings)
+        await _load_samples(output, systems if sample else ())
+        with lasting():
+            composed = compose(systems, settings)
         if settings.failpoint is not None:
             failpoints.arm_to_exit(settings.failpoint)
         for system in systems:
@@ -90,6 +98,13 @@ async def _up(output: Output, settings: Settings, *, sample: bool) -> int:
         output.note("\nStopping ...")
     output.note("Stopped.")
     return 0
+
+
+async def _load_samples(output: Output, systems: Sequence[System]) -> None:
+    for system in systems:
+        if system.application.load_sample is not None:
+            for line in await system.application.load_sample(system):
+                output.step(f"{system.application.title}: {line}")
 
 
 async def _down(output: Output, settings: Settings) -> int:

@@ -8,18 +8,19 @@ import click
 
 from bulkhead.cli.output import Output
 from bulkhead.cli.session import application_option, run_opened
+from bulkhead.cli.verb import Noun
 
 if TYPE_CHECKING:
     from bulkhead.capabilities.identity import Identity
     from bulkhead.engine.system import System
 
 
-@click.group()
+@click.group(cls=Noun)
 def user() -> None:
     """Create users and tokens."""
 
 
-@user.command("create")
+@user.command("create", examples=["bulkhead user create ada@example.com --role staff"])
 @application_option
 @click.option("--password", prompt=True, hide_input=True, help="Asked for when it is not given.")
 @click.option("--role", type=click.Choice(["staff", "admin"]), help="Make them staff.")
@@ -42,7 +43,7 @@ def create(
     output.data(made, text=f"Created {made['email']} ({made['id']}).")
 
 
-@user.command("token")
+@user.command("token", examples=["bulkhead user token -a store_platform owner@example.com"])
 @application_option
 @click.argument("email")
 @click.pass_obj

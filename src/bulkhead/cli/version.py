@@ -4,9 +4,10 @@ import click
 
 from bulkhead import __version__
 from bulkhead.cli.output import Output
+from bulkhead.cli.verb import Verb
 
 
-@click.command()
+@click.command(cls=Verb, examples=["bulkhead version"])
 @click.pass_obj
 def version(output: Output) -> None:
     """Print the version."""
