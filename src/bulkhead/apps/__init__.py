@@ -7,11 +7,12 @@ import importlib.util
 import re
 from typing import TYPE_CHECKING
 
-from bulkhead.engine.application import Application
 from bulkhead.engine.errors import NotFound
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
+
+    from bulkhead.engine.application import Application
 
 NAMES = ("commerce", "store_platform")
 

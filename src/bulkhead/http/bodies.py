@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,14 @@ class BodyTooSlow(Invalid):
 
     code = "body_too_slow"
     status = 408
+
+
+class BodyUnmeasured(Invalid):
+    """The request does not say how long its body is."""
+
+    code = "body_unmeasured"
+    status = 411
+    hint = "Send Content-Length; a body in chunks is not taken here."
 
 
 class BodyMisframed(Invalid):
@@ -53,6 +62,20 @@ class Declared:
         return not self.length and not self.chunked
 
 
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """Addresses whose bodies are passed on as they come, of any media type: files."""
+
+    method: str
+    path: re.Pattern[str]
+    """Of the whole path."""
+    size_bytes_max: int
+
+    def has(self, method: str, path: str) -> bool:
+        """Whether a request is one of these."""
+        return method == self.method and self.path.fullmatch(path) is not None
+
+
 class ClientLeftError(Exception):
     """The client hung up before its body was complete."""
 
@@ -63,6 +86,8 @@ class Incoming:
     def __init__(self, receive: Receive) -> None:
         """Read from `receive`."""
         self._receive = receive
+        self._waited_s = 0.0
+        self._passed_bytes = 0
         self.ended = False
 
     async def read(self, size_bytes_max: int) -> bytes:
@@ -99,6 +124,25 @@ class Incoming:
         except TimeoutError:
             raise BodyTooSlow(timeout_s=timeout_s) from None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def receive_steadily(self, timeout_s: float) -> Message:
+        """The next message of a body that is passed on; raises BodyTooSlow as `read_steadily`.
+
+        Only the time that is spent waiting for the client counts.
+        """
+        if self.ended:
+            return await self._receive()
+        began_s = asyncio.get_running_loop().time()
+        left_s = timeout_s + self._passed_bytes / BYTES_PER_S - self._waited_s
+        try:
+            async with asyncio.timeout(left_s):
+                message = await self._receive()
+        except TimeoutError:
+            raise BodyTooSlow(timeout_s=timeout_s) from None
+        self._waited_s += asyncio.get_running_loop().time() - began_s
+        self._passed_bytes += len(message.get("body", b""))
+        self.ended = not message.get("more_body", False)
+        return message
 
     async def discard(
         self,

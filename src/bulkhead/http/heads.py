@@ -32,7 +32,7 @@ class HeadersTooLarge(Invalid):
 
 
 class HostMissing(Invalid):
-    """The request does not name its host."""
+    """The request does not name its host, or more than one."""
 
     code = "host_missing"
     status = 400
@@ -83,5 +83,6 @@ def _verify_headers(scope: Scope, limits: HeadLimits) -> None:
     size_bytes = len(b"".join(chain.from_iterable(headers)))
     if size_bytes > limits.header_bytes_max or len(headers) > limits.headers_max:
         raise HeadersTooLarge(bytes_max=limits.header_bytes_max, count_max=limits.headers_max)
-    if scope["http_version"] == "1.1" and not dict(headers).get(b"host"):
+    hosts = [value for name, value in headers if name == b"host"]
+    if len(hosts) > 1 or (scope["http_version"] == "1.1" and not any(hosts)):
         raise HostMissing

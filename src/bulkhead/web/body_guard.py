@@ -1,4 +1,4 @@
-"""Bodies are read, bounded and checked before any application sees them.
+"""Bodies are read, bounded and checked before any application sees them; files as they come.
 
 A body is small (1 MB unless a rule says otherwise), arrives in time and, if it is JSON, means one
 thing only. Of a refused body only a few megabytes are read and thrown away, so that its sender
@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bulkhead.engine.errors import BulkheadError
-from bulkhead.http.asgi import App, Receive, Scope, Send
+from bulkhead.http.asgi import App, Message, Receive, Scope, Send
 from bulkhead.http.bodies import (
     BodyMisframed,
     BodyTooLarge,
     BodyTooSlow,
+    BodyUnmeasured,
     ClientLeftError,
     Declared,
     Incoming,
+    Streamed,
     read_declared,
     replay_body,
 )
@@ -58,10 +60,16 @@ class BodyGuard:
     """Wraps an application and lets only sound bodies through to it."""
 
     def __init__(
-        self, app: App, rules: Sequence[BodyRule] = (), *, timeout_s: float = BODY_TIMEOUT_S
+        self,
+        app: App,
+        rules: Sequence[BodyRule] = (),
+        *,
+        streamed: Sequence[Streamed] = (),
+        timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         """Wrap `app`; addresses without a rule take JSON of at most 1 MB."""
         self._app = app
+        self._streamed = tuple(streamed)
         self._rules = sorted([*rules, BodyRule("/")], key=lambda rule: -len(rule.prefix))
         self._timeout_s = timeout_s
 
@@ -79,6 +87,10 @@ class BodyGuard:
             await self._app(scope, receive, send)
             return
         incoming = Incoming(receive)
+        for rule in self._streamed:
+            if rule.has(scope["method"], scope["path"]):
+                await self._pass_on(rule, declared, incoming, scope, send)
+                return
         try:
             body = await self._read(scope["path"], declared, incoming)
         except ClientLeftError:
@@ -91,6 +103,29 @@ class BodyGuard:
             await send_problem(scope, send, error, close=not is_read)
             return
         await self._app(scope, replay_body(body, receive), send)
+
+    async def _pass_on(
+        self, rule: Streamed, declared: Declared, incoming: Incoming, scope: Scope, send: Send
+    ) -> None:
+        """Let the application read the body as it comes; what it leaves is read and thrown away."""
+
+        async def receive() -> Message:
+            return await incoming.receive_steadily(self._timeout_s)
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start" and not incoming.ended:
+                is_read = not declared.held_back and await incoming.discard(declared.length)
+                if not is_read:
+                    message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        try:
+            verify_streamed(declared, rule)
+        except BulkheadError as error:
+            is_read = not declared.held_back and await incoming.discard(declared.length)
+            await send_problem(scope, send, error, close=not is_read)
+            return
+        await self._app(scope, receive, answer)
 
     async def _read(self, path: str, declared: Declared, incoming: Incoming) -> bytes:
         rule = next((rule for rule in self._rules if path.startswith(rule.prefix)), self._rules[-1])
@@ -120,6 +155,16 @@ def verify_declared(declared: Declared, rule: BodyRule) -> None:
     if not is_taken or (_is_json(declared.content_type) and charset not in {"", "utf-8"}):
         expected = " or ".join(rule.content_types)
         raise ContentTypeUnsupported(expected=expected, given=declared.content_type[:80])
+
+
+def verify_streamed(declared: Declared, rule: Streamed) -> None:
+    """Refuse before reading; raises BodyUnmeasured, BodyTooLarge, ContentEncodingUnsupported."""
+    if declared.length is None:
+        raise BodyUnmeasured
+    if declared.length > rule.size_bytes_max:
+        raise BodyTooLarge(size_bytes_max=rule.size_bytes_max)
+    if declared.encoding not in {"", "identity"}:
+        raise ContentEncodingUnsupported(given=declared.encoding[:80])
 
 
 def _is_json(content_type: str) -> bool:

@@ -67,11 +67,15 @@ def compose(systems: Sequence[System], settings: Settings) -> Composed:
             mount.routers,  # type: ignore[arg-type]  # the engine does not know FastAPI
             tuple(system.router),
             gateway.services,
+            mount.streamed,  # type: ignore[arg-type]  # nor what HTTP is
         )
         for system, mount, gateway in zip(systems, mounted, gateways, strict=True)
     ]
     samplers = [Sampler(system.router) for system in systems]
-    sources = tuple(sampler.figures for sampler in samplers)
+    sources = (
+        *(sampler.figures for sampler in samplers),
+        *(source for mount in mounted for source in mount.figures),
+    )
     site = create_site(mounts, settings, WebOptions(figure_sources=sources))
     return Composed(
         site.app,

@@ -1,8 +1,11 @@
 """What every error code means, as a reader of the API wants to know it."""
 
+import importlib
+import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
+import bulkhead
 from bulkhead.engine.errors import BulkheadError
 
 
@@ -18,6 +21,14 @@ def describe_errors() -> list[dict[str, Any]]:
         }
         for error in find_errors()
     ]
+
+
+def load_errors() -> list[type[BulkheadError]]:
+    """All error classes of the package, as `find_errors`; imports every module."""
+    for module in pkgutil.walk_packages(bulkhead.__path__, "bulkhead."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    return find_errors()
 
 
 def find_errors() -> list[type[BulkheadError]]:

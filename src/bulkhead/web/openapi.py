@@ -34,10 +34,14 @@ PROBLEM: dict[str, Any] = {
                 "properties": {"path": {"type": "string"}, "message": {"type": "string"}},
             },
         },
+        "errors_total": {
+            "type": "integer",
+            "description": "How many there are, where `errors` has only the first of them.",
+        },
     },
     "additionalProperties": True,
 }
-_RESPONSE = {
+_RESPONSE: dict[str, Any] = {
     "description": "A problem",
     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
@@ -85,7 +89,11 @@ def describe_problems(document: dict[str, Any]) -> dict[str, Any]:
 def _describe_operation(operation: dict[str, Any]) -> None:
     responses = operation.setdefault("responses", {})
     responses.pop("422", None)
-    responses["default"] = _RESPONSE
+    if "4XX" not in responses:
+        responses["default"] = _RESPONSE
+    for own in ("4XX", "5XX"):  # Routes that refuse in their own way do not see every request.
+        if own in responses:
+            responses[own]["content"] |= _RESPONSE["content"]
     summary = operation.get("summary", "")
     if summary == summary.title():
         # Made by FastAPI from a function's name: what the function says of itself says more.

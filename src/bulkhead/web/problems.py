@@ -5,7 +5,7 @@ whether to repeat, and the request id under which the log has the rest: no host 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -15,12 +15,13 @@ from starlette.responses import Response
 
 from bulkhead.engine.errors import BulkheadError, Invalid, NotFound
 from bulkhead.http.asgi import Scope, Send, request_id_of
+from bulkhead.http.findings import FINDINGS_MAX, findings
 
 MEDIA_TYPE = "application/problem+json"
 SERVER_FAULT = 500
 
 # Details that may be said of a failure on our side; servers, roles and reasons may not.
-_HARMLESS = frozenset({"database", "saga_id", "timeout_s", "what"})
+_HARMLESS = frozenset({"database", "saga_id", "tenant", "timeout_s", "what"})
 _FAILURE = "Something went wrong on our side. The log has the details under the request id."
 _OWN_MEMBERS = frozenset({"type", "title", "status", "detail", "code", "hint", "request_id"})
 
@@ -114,7 +115,9 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError), "registered for RequestValidationError"
-    return _respond(request, RequestInvalid(errors=_findings(error.errors())))
+    errors = error.errors()
+    more = {"errors_total": len(errors)} if len(errors) > FINDINGS_MAX else {}
+    return _respond(request, RequestInvalid(errors=findings(errors), **more))
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:
@@ -126,7 +129,10 @@ async def _answer_http(request: Request, error: Exception) -> Response:
             refusal = MethodNotAllowed(method=request.method)
         case _:
             refusal = RequestRefused(reason=str(error.detail))
-    return _respond(request, refusal, status=error.status_code, headers=error.headers)
+    headers = dict(error.headers or {})
+    if headers.get("Allow") == "GET":
+        headers["Allow"] = "GET, HEAD"
+    return _respond(request, refusal, status=error.status_code, headers=headers)
 
 
 async def _answer_failure(request: Request, error: Exception) -> Response:
@@ -148,14 +154,6 @@ def _respond(
     for name, value in (headers or {}).items():
         response.headers[name] = value
     return response
-
-
-def _findings(errors: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Pydantic's findings without what was sent: `{"path": "body.items.0.quantity", ...}`."""
-    return [
-        {"path": ".".join(str(part) for part in error["loc"]), "message": error["msg"]}
-        for error in errors
-    ]
 
 
 def _encode(problem: Mapping[str, Any]) -> bytes:

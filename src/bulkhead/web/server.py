@@ -1,7 +1,7 @@
 """Composes the routes of all applications and the layers around them into one ASGI application.
 
 From the outside in: exchange (id, log, metrics) > trusted proxies > gateways, or else security
-headers > CORS > request guard > body guard > routes.
+headers > CORS > request guard > body guard > HEAD as GET > routes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,9 +16,11 @@ from bulkhead.engine.settings import Settings
 from bulkhead.gateway.dispatch import Dispatcher
 from bulkhead.gateway.service import Service
 from bulkhead.http.asgi import App
+from bulkhead.http.bodies import Streamed
 from bulkhead.web.body_guard import BODY_TIMEOUT_S, BodyGuard, BodyRule
 from bulkhead.web.docs import docs_router
 from bulkhead.web.exchange import ExchangeLayer
+from bulkhead.web.head_requests import HeadRequests
 from bulkhead.web.health import Health, health_router
 from bulkhead.web.metrics import FigureSource, Metrics, metrics_router
 from bulkhead.web.openapi import install_openapi
@@ -42,6 +44,8 @@ class Mount:
     """What `/readyz` probes."""
     services: Sequence[Service] = ()
     """The APIs of its gateway, which stand before the routes."""
+    streamed: Sequence[Streamed] = ()
+    """Addresses that take files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ def create_api(mounts: Sequence[Mount], metrics: Metrics) -> FastAPI:
         version=bulkhead.__version__,
         description=_describe(mounts),
         openapi_url=None,
+        # The address that is redirected to would have the host and scheme that the client names.
+        redirect_slashes=False,
         openapi_tags=[{"name": mount.name, "description": mount.title} for mount in mounts],
         separate_input_output_schemas=False,
     )
@@ -122,7 +128,10 @@ def add_layers(
     api: App, mounts: Sequence[Mount], settings: Settings, options: WebOptions, metrics: Metrics
 ) -> App:
     """Wrap `api`; raises ConfigurationInvalid for a trusted proxy that is no address."""
-    app: App = BodyGuard(api, options.body_rules, timeout_s=options.body_timeout_s)
+    streamed = [rule for mount in mounts for rule in mount.streamed]
+    timeout_s = options.body_timeout_s
+    app: App = HeadRequests(api)
+    app = BodyGuard(app, options.body_rules, streamed=streamed, timeout_s=timeout_s)
     app = RequestGuard(app)
     if options.cors_origins:
         app = CORSMiddleware(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bulkhead.engine.clock import monotonic_s
-from bulkhead.engine.connections.claims import Claims
+from bulkhead.engine.connections.claims import Claims, Role
 from bulkhead.engine.drivers.errors import SqlError, translate
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.gateway.rest.errors import SchemaCacheMissing
@@ -181,7 +181,7 @@ class SchemaCache:
         if not pool.budget.take():
             return
         try:
-            connection = await pool.connect()
+            connection = await self.database.connect_directly(Role.AUTHENTICATED)
             try:
                 await self._attend(connection)
             except Exception as error:

@@ -34,24 +34,32 @@ function groupBy(items, key) {
   return groups;
 }
 
-function renderIndex(operations) {
+function titlesOf(api) {
+  return new Map((api.tags ?? []).map((tag) => [tag.name, tag.description]));
+}
+
+function renderIndex(api, operations) {
+  const titles = titlesOf(api);
   return [...groupBy(operations, "group")].flatMap(([group, members]) => [
-    element("h3", {}, group),
-    ...members.map((operation) =>
-      element(
-        "a",
-        { href: `#${operation.id}`, title: operation.path },
-        element("span", { class: `verb ${operation.method}` }, operation.method === "delete" ? "del" : operation.method),
-        element("span", {}, operation.summary ?? operation.path),
+    element("h3", {}, titles.get(group) ?? group),
+    ...[...groupBy(members, "part")].flatMap(([part, inner]) => [
+      ...(part ? [element("h4", {}, part)] : []),
+      ...inner.map((operation) =>
+        element(
+          "a",
+          { href: `#${operation.id}`, title: operation.path },
+          element("span", { class: `verb ${operation.method}` }, operation.method === "delete" ? "del" : operation.method),
+          element("span", {}, (operation.summary ?? operation.path).replaceAll("`", "")),
+        ),
       ),
-    ),
+    ]),
   ]);
 }
 
 function renderGroups(api, operations) {
-  const described = new Map((api.tags ?? []).map((tag) => [tag.name, tag.description]));
+  const titles = titlesOf(api);
   return [...groupBy(operations, "group")].flatMap(([group, members]) => [
-    element("h2", { id: `group-${group}` }, described.get(group) ?? group),
+    element("h2", { id: `group-${group}` }, titles.get(group) ?? group),
     ...[...groupBy(members, "part")].flatMap(([part, inner]) => [
       ...(part ? [element("h3", {}, part)] : []),
       ...inner.map((operation) => renderOperation(api, operation)),
@@ -66,18 +74,22 @@ function showOperations(api) {
     ...prose(api.info.description),
     ...renderGroups(api, operations),
   );
-  index.replaceChildren(...renderIndex(operations));
-  const filter = document.getElementById("filter");
-  filter.addEventListener("input", () => {
-    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+  index.replaceChildren(...renderIndex(api, operations));
+  listenToFilter((words) => {
     const matching = operations.filter((operation) => {
       const text = `${operation.method} ${operation.path} ${operation.summary} ${operation.tags}`.toLowerCase();
       return words.every((word) => text.includes(word));
     });
-    index.replaceChildren(...renderIndex(matching));
+    index.replaceChildren(...renderIndex(api, matching));
   });
   window.addEventListener("hashchange", openTarget);
   openTarget();
+}
+
+/** Calls `show` with the words in the filter whenever they change. */
+function listenToFilter(show) {
+  const filter = document.getElementById("filter");
+  filter.addEventListener("input", () => show(filter.value.toLowerCase().split(/\s+/).filter(Boolean)));
 }
 
 function openTarget() {
@@ -103,10 +115,14 @@ function showErrors(errors) {
       ),
     ]),
   );
-  index.replaceChildren(
-    ...errors.map((error) => element("a", { href: `#${error.code}` }, element("span", {}, error.code))),
-  );
-  document.getElementById("filter").hidden = true;
+  const list = (words) =>
+    index.replaceChildren(
+      ...errors
+        .filter((error) => words.every((word) => `${error.code} ${error.message} ${error.hint}`.toLowerCase().includes(word)))
+        .map((error) => element("a", { href: `#${error.code}` }, element("span", {}, error.code))),
+    );
+  list([]);
+  listenToFilter(list);
   openTarget();
 }
 

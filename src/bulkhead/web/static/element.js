@@ -12,16 +12,15 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** The text and the `code` of a line. */
+export function line(text) {
+  return (text ?? "").split("`").map((piece, index) => (index % 2 ? element("code", {}, piece) : piece));
+}
+
 /** Paragraphs and `code` of a description. */
 export function prose(text) {
   return (text ?? "")
     .split(/\n\s*\n/)
     .filter((part) => part.trim())
-    .map((part) =>
-      element(
-        "p",
-        {},
-        ...part.split("`").map((piece, index) => (index % 2 ? element("code", {}, piece) : piece)),
-      ),
-    );
+    .map((part) => element("p", {}, ...line(part)));
 }

@@ -1,6 +1,6 @@
 // One operation: what it takes, what it answers, and a form to try it.
 
-import { element, prose } from "./element.js";
+import { element, line, prose } from "./element.js";
 import { exampleOf, nameOf, resolve, rulesOf } from "./schema.js";
 
 /** The operation as a `<details>` whose inside is made when it is first opened. */
@@ -15,7 +15,7 @@ export function renderOperation(api, operation) {
       element("span", { class: "path" }, operation.path),
       operation.security && element("span", { class: "pill" }, "needs a token"),
       operation.deprecated && element("span", { class: "pill" }, "deprecated"),
-      element("span", { class: "what" }, operation.summary),
+      element("span", { class: "what" }, ...line(operation.summary)),
     ),
   );
   box.addEventListener("toggle", () => {
@@ -29,7 +29,7 @@ function renderInside(api, operation) {
   return element(
     "div",
     { class: "inside" },
-    ...prose(operation.description),
+    ...prose(operation.description === `${operation.summary}.` ? "" : operation.description),
     ...(operation.parameters.length ? [element("h3", {}, "Parameters"), renderParameters(api, operation)] : []),
     ...(body ? [element("h3", {}, `Body, ${body.type}`), ...renderSchema(api, body.schema)] : []),
     element("h3", {}, "Answers"),
