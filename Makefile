@@ -6,6 +6,9 @@ PYTHON ?= python3
 # What `bulkhead up`, pytest or a benchmark is given besides: make test ARGS="-k outbox -x"
 ARGS   ?=
 
+# Where bytecode is forbidden, as many images do, every process would compile a thousand modules anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 
 .DEFAULT_GOAL := help
@@ -21,18 +24,12 @@ demo: $(VENV)/.runtime ## Walk through what Bulkhead does, on databases of its o
 	@$(BIN)/bulkhead demo $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, import contracts, shape, spelling, unit tests
-	$(BIN)/ruff format --check --quiet .
-	$(BIN)/ruff check --quiet .
-	$(BIN)/mypy --no-error-summary
-	$(BIN)/lint-imports --no-logo --verbose > $(VENV)/import-contracts.txt || { cat $(VENV)/import-contracts.txt; exit 1; }
-	$(BIN)/python tools/check_shape.py src/bulkhead
-	$(BIN)/python tools/render_errors.py --check
-	$(BIN)/codespell
-	$(BIN)/pytest -q -n 2 --dist loadfile tests/unit tests/architecture
+	@$(BIN)/python tools/check.py
 
 test: $(VENV)/.dev ## The whole test suite, with real databases
 	@tools/install_servers.sh
-	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@# One more than the cores of a small machine: workers wait for servers a good part of their time.
+	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(VENV)/.bench ## Every benchmark, each against its baseline
 	@set -e; for bench in $$(grep -l __main__ benches/*.py); do echo "== $$bench"; PYTHONPATH=tools $(BIN)/python $$bench $(ARGS); done

@@ -1,6 +1,7 @@
 """Check what no linter checks: sizes, the shape of applications, where SQL and commits live.
 
-`python tools/check_shape.py src/bulkhead` prints one line for each violation; exit code 1 if any.
+`python tools/check_shape.py src/bulkhead tests` prints one line for each violation; exit code 1 if
+any. Of tests only the size of files is checked.
 Suppress one line with `# shape: <code>` and a reason.
 """
 
@@ -15,15 +16,24 @@ FUNCTION_LINES_MAX = 60
 
 APPLICATION_FILES_REQUIRED = {"README.md", "__init__.py", "application.py", "topology.py"}
 APPLICATION_FILES = APPLICATION_FILES_REQUIRED | {
+    "accounts.py",
+    "answers.py",
+    "copies.py",
     "data_routes.py",
     "events.py",
     "fleet.py",
     "handlers.py",
     "invariants.py",
     "jobs.py",
+    "media.py",
+    "media_checks.py",
+    "media_copies.py",
+    "media_routes.py",
+    "media_uploads.py",
     "routes.py",
     "sagas.py",
     "sample.py",
+    "storage.py",
     "views.py",
 }
 SLICE_FILES = {"__init__.py", "model.py", "queries.sql", "routes.py", "service.py"}
@@ -41,8 +51,8 @@ Finding = tuple[int, str, str]
 Violation = tuple[Path, int, str, str]
 
 
-def main(root: Path) -> int:
-    """Check the package at `root`; return the exit code."""
+def main(root: Path, *tests: Path) -> int:
+    """Check the package at `root` and the tests in folders; return the exit code."""
     violations = [*check_applications(root / "apps")]
     for path in sorted(root.rglob("*.py")):
         name = path.relative_to(root).as_posix()
@@ -51,16 +61,24 @@ def main(root: Path) -> int:
     for path in sorted(root.rglob("queries.sql")):
         source = path.read_text(encoding="utf-8")
         violations += [(path, *finding) for finding in check_queries(source)]
+    for path in sorted(path for folder in tests for path in folder.rglob("*.py")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        violations += [(path, *finding) for finding in check_size(lines)]
     for path, line, code, message in violations:
         print(f"{path}:{line}: {code} {message}")
     return 1 if violations else 0
 
 
+def check_size(lines: list[str]) -> Iterator[Finding]:
+    """Require a file to be short enough to be read at once."""
+    if len(lines) > FILE_LINES_MAX:
+        yield 1, "size-file", f"{len(lines)} lines, at most {FILE_LINES_MAX}: split the concept"
+
+
 def check_module(source: str, name: str) -> Iterator[Finding]:
     """Size, SQL and commits of the module called `name`, for example `web/server.py`."""
     lines = source.splitlines()
-    if len(lines) > FILE_LINES_MAX:
-        yield 1, "size-file", f"{len(lines)} lines, at most {FILE_LINES_MAX}: split the concept"
+    yield from check_size(lines)
     tree = ast.parse(source)
     docstrings = {
         id(node.body[0].value)
@@ -149,4 +167,4 @@ def folders(path: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(*map(Path, sys.argv[1:])))

@@ -16,14 +16,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+from quiet_port import quiet_port
+
 from bulkhead.engine.drivers.embedded_install import Account, choose_account
-from bulkhead.engine.drivers.embedded_server import free_port
 
 ABSENT = "no MariaDB server on this machine; as root: tools/install_servers.sh"
 SHARES = (Path("/usr/share/mysql"), Path("/usr/share/mariadb"))
 SCRIPTS = ("system_tables.sql", "performance_tables.sql", "system_tables_data.sql")
 SEARCH = "/usr/sbin:/usr/libexec:/usr/local/sbin:/usr/local/bin:/usr/bin:/opt/homebrew/bin"
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
 POLL_S = 0.01
 # Small, quick and not durable; everything that a client sees is as the package has it.
 SETTINGS = (
@@ -106,6 +108,9 @@ class MariadbServer:
         """Let it hang: connections are accepted, and nothing is answered."""
         assert self._process is not None, "a server that was started"
         self._process.send_signal(signal.SIGSTOP)
+        # Its threads stop one after another: until all have, one may answer.
+        while psutil.Process(self._process.pid).status() != psutil.STATUS_STOPPED:
+            time.sleep(POLL_S)
 
     def resume(self) -> None:
         """End `pause`."""
@@ -158,7 +163,7 @@ def run_mariadb(
         home,
         program,
         account,
-        free_port(),
+        quiet_port(),
         password,
         home / "ca.crt" if certificates else None,
         (*tls, *options),

@@ -4,15 +4,12 @@
 the code says.
 """
 
-import importlib
-import pkgutil
 import sys
 from itertools import groupby
 from pathlib import Path
 
-import bulkhead
 from bulkhead.engine.errors import BulkheadError
-from bulkhead.web.error_catalogue import find_errors, message_of
+from bulkhead.web.error_catalogue import load_errors, message_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "errors.md"
 
@@ -38,14 +35,6 @@ def main(arguments: list[str]) -> int:
         return 0
     print("docs/reference/errors.md is not current. Run: python tools/render_errors.py")
     return 1
-
-
-def load_errors() -> list[type[BulkheadError]]:
-    """All error classes of the package, by status and code; imports every module."""
-    for module in pkgutil.walk_packages(bulkhead.__path__, "bulkhead."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
-    return find_errors()
 
 
 def render_page(errors: list[type[BulkheadError]]) -> str:
