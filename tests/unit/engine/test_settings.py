@@ -49,6 +49,9 @@ def test_an_empty_variable_counts_as_not_set(
         ("LOG_FORMAT", "xml"),
         ("AUTOCONFIRM", "maybe"),
         ("LEASE_S", "0"),
+        ("SUPABASE_API", "api.supabase.com"),
+        ("SUPABASE_API", "ftp://api.supabase.com"),
+        ("SUPABASE_API", "https://"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_by_name(
@@ -78,6 +81,23 @@ def test_databases_elsewhere_are_named_by_application_and_database(
         "commerce.orders": "postgresql://h/orders",
         "store_platform.master": "postgresql://h/master",
     }
+    assert load_settings(tmp_path).database_direct_urls == {}
+
+
+def test_beside_a_poolers_dsn_stands_the_servers_own(
+    tmp_path: Path, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("BULKHEAD_SERVER_URL", "postgresql://pooler/postgres")
+    environment.setenv("BULKHEAD_SERVER_DIRECT_URL", "postgresql://h/postgres")
+    environment.setenv("BULKHEAD_DATABASE_COMMERCE__ORDERS_URL", "postgresql://pooler/orders")
+    environment.setenv("BULKHEAD_DATABASE_COMMERCE__ORDERS_DIRECT_URL", "postgresql://h/orders")
+    found = load_settings(tmp_path)
+    assert (found.server_url, found.server_direct_url) == (
+        "postgresql://pooler/postgres",
+        "postgresql://h/postgres",
+    )
+    assert found.database_urls == {"commerce.orders": "postgresql://pooler/orders"}
+    assert found.database_direct_urls == {"commerce.orders": "postgresql://h/orders"}
 
 
 def test_mail_is_handed_over_only_when_a_host_is_named(
@@ -106,6 +126,8 @@ def test_settings_do_not_show_their_secrets() -> None:
     settings = Settings(
         server_url="postgresql://admin:swordfish@h",
         database_urls={"commerce.orders": "postgresql://u:swordfish@h"},
+        server_direct_url="postgresql://admin:swordfish@h",
+        database_direct_urls={"commerce.orders": "postgresql://u:swordfish@h"},
         smtp=Smtp("mail.example", password="swordfish"),  # noqa: S106
     )
     assert "swordfish" not in repr(settings)

@@ -67,6 +67,17 @@ async def test_a_pool_that_settles_has_ended_every_read(notes: OpenDatabase) -> 
     assert await read(notes, ADA, "select 'still there'") == "still there"
 
 
+async def test_a_read_that_set_a_time_out_has_ended_before_anybody_else_begins(
+    notes: OpenDatabase,
+) -> None:
+    async with administer(notes) as connection:
+        for setting in ("set statement_timeout = '5s'", "set local statement_timeout = '5s'"):
+            async with notes.transaction(ADA, read_only=True) as tx:
+                await tx.execute(setting)
+            assert await connection.fetchval(OPEN_TRANSACTIONS) == 0
+    assert await read(notes, ADA, "show statement_timeout") == "8s"
+
+
 async def test_reads_in_a_row_have_transactions_of_their_own(notes: OpenDatabase) -> None:
     began = {await read(notes, ADA, "select now()::text") for _ in range(5)}
     assert len(began) == 5

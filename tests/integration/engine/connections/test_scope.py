@@ -217,3 +217,17 @@ async def test_the_service_becomes_nobody_else(notes: OpenDatabase) -> None:
         with pytest.raises(PermissionDenied):
             async with notes.transaction(SERVICE) as tx:
                 await tx.execute(f"set local role {role.value}")
+
+
+async def test_the_server_hears_how_long_a_statement_may_take(
+    servers: TestServers, tmp_path: Path
+) -> None:
+    limit = "select current_setting('statement_timeout')"
+    async with servers.system(NOTES, Settings(home=tmp_path, statement_timeout_s=20.0)) as system:
+        database = system.database("notes")
+        for claims in (ANON, ADA, SERVICE, ADA):
+            async with database.transaction(claims, read_only=True) as tx:
+                assert await tx.fetchval(limit) == "20s"
+        snapshot = "set transaction isolation level repeatable read"
+        async with database.transaction(ADA, read_only=True, first=snapshot) as tx:
+            assert await tx.fetchval("show transaction_isolation") == "repeatable read"

@@ -2,28 +2,39 @@
 
 import secrets
 import shutil
-import tempfile
+import signal
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from mariadb_server import MariadbServer
+from supabase_api import SupabaseApi, open_cloud
+from supabase_projects import ABSENT, can_listen
+from tests.integration.engine.drivers.embedded_subject import SPEC, program, write
 from tests.integration.engine.drivers.mysql_subject import MysqlSubject
 from tests.integration.engine.drivers.subject import Subject
+from tests.integration.engine.drivers.supabase_subject import (
+    SupabaseSubject,
+    access_to,
+    account_of,
+)
 from tests.integration.engine.drivers.tls_server import TlsServer, find_programs, run_tls_server
 
 from bulkhead.engine.drivers.embedded import EmbeddedDriver
+from bulkhead.engine.drivers.embedded_process import find_processes
+from bulkhead.engine.drivers.embedded_server import free_port
 from bulkhead.engine.drivers.endpoint import Endpoint, Tls, open_connection
 from bulkhead.engine.drivers.mysql import MysqlDriver
 from bulkhead.engine.drivers.postgres import PostgresDriver
 from bulkhead.engine.drivers.protocol import DatabaseSpec
+from bulkhead.engine.drivers.supabase import SupabaseDriver
+from bulkhead.engine.testing import make_home
 
 
 @pytest.fixture(scope="session")
 def folder() -> Iterator[Path]:
-    """A folder that every account may pass through, unlike pytest's own."""
-    path = Path(tempfile.mkdtemp(prefix="bulkhead-drivers-"))
-    path.chmod(0o755)
+    path = make_home()
     yield path
     shutil.rmtree(path, ignore_errors=True)
 
@@ -34,6 +45,28 @@ async def embedded(folder: Path) -> AsyncIterator[EmbeddedDriver]:
     await driver.start()
     yield driver
     await driver.stop()
+
+
+@pytest.fixture(scope="session")
+async def made(folder: Path) -> Path:
+    """A home with a database in it, to be copied by each test."""
+    driver = EmbeddedDriver(folder / "made", durable=False)
+    await driver.start()
+    await driver.ensure_database(SPEC)
+    await write(driver, "create table things (id integer primary key)")
+    await driver.stop()
+    return driver.home.path
+
+
+@pytest.fixture
+def home(made: Path, folder: Path) -> Iterator[Path]:
+    """A home of its own for one test; nothing runs there after it."""
+    path = folder / f"home-{free_port()}"
+    subprocess.run([program("cp"), "-a", made, path], check=True)
+    yield path
+    for process in find_processes(path / "data"):
+        process.send(signal.SIGKILL)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -82,13 +115,15 @@ def encrypted(tls_server: TlsServer) -> Subject:
     return Subject(driver, endpoint, encrypted=True)
 
 
-POSTGRESQL = frozenset({"postgresql", "roles", "policies", "extensions", "templates"})
+PROJECT = frozenset({"postgresql", "roles", "policies", "extensions"})
+POSTGRESQL = PROJECT | {"private", "templates"}
 KINDS = {
     "embedded": POSTGRESQL,
     "superuser": POSTGRESQL,
     "limited": POSTGRESQL,
     "encrypted": POSTGRESQL,
     "mariadb": frozenset({"mysql"}),
+    "supabase": PROJECT,
 }
 """Kinds of servers, and what of the contract is not asked of all of them."""
 
@@ -118,10 +153,29 @@ def mysql(mariadb: MariadbServer) -> MysqlSubject:
 
 
 @pytest.fixture(scope="session")
-def subject(request: pytest.FixtureRequest) -> Subject | MysqlSubject:
+async def supabase_api() -> AsyncIterator[SupabaseApi]:
+    if not can_listen():
+        pytest.skip(ABSENT)
+    async with open_cloud() as api:
+        yield api
+
+
+@pytest.fixture(scope="session")
+async def supabase(supabase_api: SupabaseApi) -> AsyncIterator[SupabaseSubject]:
+    """An organization in a cloud whose projects really run; all it is sent is as described."""
+    organization = supabase_api.cloud.add_organization()
+    driver = SupabaseDriver(
+        access_to(supabase_api), account_of(organization), secrets.token_bytes(32)
+    )
+    yield SupabaseSubject(driver, supabase_api, organization)
+    assert supabase_api.complaints == []
+
+
+@pytest.fixture(scope="session")
+def subject(request: pytest.FixtureRequest) -> Subject | MysqlSubject | SupabaseSubject:
     """The kind of server that the test is run on."""
-    found: Subject | MysqlSubject
-    if request.param in {"limited", "encrypted", "mariadb"}:
+    found: Subject | MysqlSubject | SupabaseSubject
+    if request.param in {"limited", "encrypted", "mariadb", "supabase"}:
         name = "mysql" if request.param == "mariadb" else request.param
         found = request.getfixturevalue(name)
         return found
@@ -137,7 +191,9 @@ def subject(request: pytest.FixtureRequest) -> Subject | MysqlSubject:
 
 
 @pytest.fixture(scope="session")
-async def spec(subject: Subject | MysqlSubject) -> AsyncIterator[DatabaseSpec]:
+async def spec(
+    subject: Subject | MysqlSubject | SupabaseSubject,
+) -> AsyncIterator[DatabaseSpec]:
     """A database that the tests of one server share and leave as it is."""
     async with subject.database() as spec:
         yield spec

@@ -16,23 +16,10 @@ _numbers = count(1)
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """A driver, and a superuser's means to look behind it."""
+class UsedDriver:
+    """A driver of PostgreSQL, as the engine uses it."""
 
     driver: Driver
-    superuser: Endpoint
-    encrypted: bool = False
-
-    @asynccontextmanager
-    async def look(self, database: str = "postgres") -> AsyncIterator[Any]:
-        """A superuser's connection that knows nothing of the driver."""
-        connection = await open_connection(
-            self.superuser, self.superuser.administrator(database), timeout_s=10
-        )
-        try:
-            yield connection
-        finally:
-            await connection.close()
 
     @asynccontextmanager
     async def database(self, spec: DatabaseSpec | None = None) -> AsyncIterator[DatabaseSpec]:
@@ -58,6 +45,26 @@ class Subject:
         async with self.opened(spec, Login.ADMIN) as admin, admin.transaction():
             await admin.execute(f'set local role "{spec.owner}"')
             await admin.execute(sql)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject(UsedDriver):
+    """A driver, and a superuser's means to look behind it."""
+
+    superuser: Endpoint
+    encrypted: bool = False
+    clones: bool = True
+
+    @asynccontextmanager
+    async def look(self, database: str = "postgres") -> AsyncIterator[Any]:
+        """A superuser's connection that knows nothing of the driver."""
+        connection = await open_connection(
+            self.superuser, self.superuser.administrator(database), timeout_s=10
+        )
+        try:
+            yield connection
+        finally:
+            await connection.close()
 
     async def where(self, connection: Any) -> tuple[str, str]:
         """Database and login of a connection."""

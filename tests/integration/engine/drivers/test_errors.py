@@ -1,8 +1,10 @@
 """The errors of a real server, as the engine sees them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
 
 from bulkhead.engine.drivers.embedded import EmbeddedDriver
@@ -148,3 +150,27 @@ async def test_a_killed_session_loses_the_answer(
     assert is_connection_loss(found)
     assert found.retry_after_s is not None
     assert is_connection_loss(await failure(other, "select 1"))
+
+
+async def test_changes_of_one_entry_of_the_catalogue_that_meet_can_be_repeated(
+    admin: Any, embedded: EmbeddedDriver, database: DatabaseSpec
+) -> None:
+    other: Any = await embedded.connect(database, Login.ADMIN, timeout_s=10)
+    grant = f"grant connect on database {database.name} to service_role"
+    async with admin.transaction():
+        await admin.execute(grant)
+        second = asyncio.create_task(other.execute(grant))
+        await _until_it_waits(admin, other.get_server_pid())
+    with pytest.raises(asyncpg.InternalServerError) as caught:
+        await second
+    assert isinstance(translate(caught.value), SerializationFailed)
+    await other.execute(grant)
+    await other.close()
+
+
+async def _until_it_waits(admin: Any, pid: int) -> None:
+    for _ in range(3000):
+        if await admin.fetchval("select cardinality(pg_blocking_pids($1)) > 0", pid):
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("nobody waits")

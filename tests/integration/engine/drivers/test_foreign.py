@@ -5,15 +5,12 @@ import base64
 import hashlib
 import hmac
 import struct
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
 import pytest
 import uvloop
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.integration.engine.drivers.rogue_server import (
     OK,
     READY,
@@ -38,7 +35,7 @@ from bulkhead.engine.drivers.errors import (
     TlsRequired,
 )
 from bulkhead.engine.drivers.foreign import Trust, open_foreign
-from bulkhead.engine.drivers.foreign_frames import FrameCheck, ServerUntrusted
+from bulkhead.engine.drivers.foreign_frames import ServerUntrusted
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Login
 from bulkhead.engine.egress import Egress, Service, Target, open_egress
 from bulkhead.engine.egress.guard import HostUnreachable
@@ -180,10 +177,9 @@ async def test_without_the_check_the_driver_would_hand_the_password_over() -> No
 @pytest.mark.parametrize("beginning", [b"", b"R", b"R\0\0\0", SASL[:-1]])
 async def test_a_server_that_hangs_costs_the_time_that_was_given(beginning: bytes) -> None:
     async with rogue(saying(beginning)) as (port, _):
-        started = time.monotonic()
-        with pytest.raises((ServerUnreachable, HostUnreachable)):
-            await dial(port, timeout_s=0.3)
-        assert time.monotonic() - started < 3
+        async with asyncio.timeout(30):
+            with pytest.raises((ServerUnreachable, HostUnreachable)):
+                await dial(port, timeout_s=0.3)
 
 
 async def test_an_error_text_of_a_rogue_is_not_repeated() -> None:
@@ -210,12 +206,25 @@ async def test_on_a_public_network_nothing_is_sent_without_a_verified_certificat
         await open_foreign(target, SESSION, Trust(ca_pem="nonsense"), timeout_s=1)
 
 
+async def stretch(driver: Any, spec: DatabaseSpec) -> Session:
+    """A login whose verifier is as PostgreSQL makes them; ours are of keys, and need no time."""
+    session: Session = driver.session(spec, Login.SERVICE)
+    admin = await driver.connect(spec, Login.ADMIN, timeout_s=5)
+    try:
+        await admin.execute(f"alter role {session.user} password '{session.password}'")
+    finally:
+        admin.terminate()
+    return session
+
+
 async def test_a_real_server_is_used_as_ever(servers: TestServers) -> None:
     driver = (await servers.driver("shared"))._driver
     spec = DatabaseSpec("foreign_shop")
     await driver.ensure_database(spec)
     try:
-        endpoint, session = driver.endpoint, driver.session(spec, Login.SERVICE)
+        with pytest.raises(ServerUntrusted):
+            await dial(driver.endpoint.port, session=driver.session(spec, Login.SERVICE))
+        endpoint, session = driver.endpoint, await stretch(driver, spec)
         connection = await dial(endpoint.port, session=session)
         assert await connection.fetchval("select $1::int + 1", 41) == 42
         rows = await connection.fetch("select n, repeat('x', 100) from generate_series(1, 5000) n")
@@ -239,7 +248,7 @@ async def test_an_answer_without_end_ends_the_connection(servers: TestServers) -
     spec = DatabaseSpec("foreign_flood")
     await driver.ensure_database(spec)
     try:
-        session = driver.session(spec, Login.SERVICE)
+        session = await stretch(driver, spec)
         for sql in (
             "select repeat('x', 100000) from generate_series(1, 100000)",
             "select repeat('x', 80000000)",
@@ -294,47 +303,19 @@ async def test_a_name_that_is_given_another_address_meanwhile_leads_to_the_first
         return next(answers)
 
     driver = (await servers.driver("shared"))._driver
-    session = driver.endpoint.administrator()
-    target = await Egress(HERE.allowed, resolve=resolve).check(
-        "rebinding.example", driver.endpoint.port, Service.POSTGRESQL
-    )
-    connection = await open_foreign(target, session, PLAIN, timeout_s=5)
-    assert await connection.fetchval("select host(inet_server_addr())") == "127.0.0.1"
-    await connection.close()
-    assert next(answers) == ["127.0.0.2"]
-
-
-LOGGED_IN = (
-    SASL
-    + server_first("abcdefgh")
-    + request(12, b"v=" + b"A" * 43 + b"=")
-    + OK
-    + message(b"S", b"client_encoding\0UTF8\0")
-    + message(b"S", b"server_version\x0018.6 (Debian 18.6-1)\0")
-    + READY
-)
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64, 10_000])
-@pytest.mark.parametrize("name", [b"zlib", b"UTF88", b"zlib" + b"-" * 300, b"unicode_escape"])
-def test_the_check_does_not_depend_on_how_messages_are_cut(size: int, name: bytes) -> None:
-    good = LOGGED_IN + message(b"S", b"client_encoding\0UTF8\0") + message(b"D", b"x" * 300)
-    stream = good + message(b"S", b"client_encoding\0" + name + b"\0")
-    frames = FrameCheck("server")
-    passed = [frames.check(stream[at : at + size]) for at in range(0, len(stream), size)]
-    assert all(passed[: len(good) // size])
-    assert not passed[-1]
-    assert frames.is_logged_in
-    assert "encoding" in str(frames.refusal)
-
-
-@given(st.lists(st.binary(max_size=40), max_size=5), st.integers(1, 50))
-def test_a_row_may_say_what_it_likes(fields: list[bytes], size: int) -> None:
-    texts = [*fields, b"client_encoding", b"S", b"zlib"]
-    row = b"".join(struct.pack("!i", len(text)) + text for text in texts)
-    stream = LOGGED_IN + message(b"D", struct.pack("!h", len(texts)) + row) + READY
-    frames = FrameCheck("server")
-    assert all(frames.check(stream[at : at + size]) for at in range(0, len(stream), size))
+    spec = DatabaseSpec("foreign_name")
+    await driver.ensure_database(spec)
+    try:
+        session = await stretch(driver, spec)
+        target = await Egress(HERE.allowed, resolve=resolve).check(
+            "rebinding.example", driver.endpoint.port, Service.POSTGRESQL
+        )
+        connection = await open_foreign(target, session, PLAIN, timeout_s=5)
+        assert await connection.fetchval("select host(inet_server_addr())") == "127.0.0.1"
+        await connection.close()
+        assert next(answers) == ["127.0.0.2"]
+    finally:
+        await driver.drop_database(spec)
 
 
 async def test_the_check_holds_on_the_loop_that_serves(tls_server: TlsServer) -> None:
@@ -361,17 +342,3 @@ async def test_the_check_holds_on_the_loop_that_serves(tls_server: TlsServer) ->
             return runner.run(work())
 
     assert await asyncio.to_thread(run) == 42
-
-
-@given(st.binary(max_size=200), st.integers(1, 60))
-def test_what_passes_has_only_possible_lengths(data: bytes, size: int) -> None:
-    """By an impossible length asyncpg would go round in circles for ever."""
-    frames = FrameCheck("server")
-    assert frames.check(LOGGED_IN)
-    passed = all(frames.check(data[at : at + size]) for at in range(0, len(data), size))
-    position, possible = 0, True
-    while possible and position + 5 <= len(data):
-        length = struct.unpack_from("!i", data, position + 1)[0]
-        possible = length >= 4
-        position += length + 1
-    assert passed == possible

@@ -13,9 +13,7 @@ from tests.integration.engine.drivers.mysql_subject import TIMEOUT_S, MysqlSubje
 from tests.integration.engine.drivers.subject import fresh_name
 
 from bulkhead.engine.drivers.errors import (
-    CapabilityMissing,
     CheckViolated,
-    DatabaseForeign,
     DeadlockDetected,
     ForeignKeyViolated,
     LockTimeout,
@@ -31,7 +29,6 @@ from bulkhead.engine.drivers.errors import (
     ValueInvalid,
 )
 from bulkhead.engine.drivers.identity import IdentityMismatch
-from bulkhead.engine.drivers.mysql import MysqlDriver
 from bulkhead.engine.drivers.mysql_connection import PREPARED_MAX, MysqlConnection
 from bulkhead.engine.drivers.mysql_sql import quote_name, quote_text
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Dialect, Login
@@ -303,61 +300,11 @@ async def test_the_server_stops_a_statement_and_the_client_gives_one_up(
     assert service.is_closed()
 
 
-async def test_a_pattern_of_one_database_opens_no_other(mysql: MysqlSubject) -> None:
-    name = fresh_name()
-    async with (
-        mysql.database(DatabaseSpec(f"{name}_a")) as one,
-        mysql.database(DatabaseSpec(f"{name}xa")) as other,
-        mysql.opened(one, Login.SERVICE) as service,
-    ):
-        with pytest.raises(PermissionDenied):
-            await service.execute(f"use {other.name}", (), timeout_s=TIMEOUT_S)
-        sql = f"select mark from {other.name}._bulkhead"
-        with pytest.raises(PermissionDenied):
-            await service.fetch(sql, (), timeout_s=TIMEOUT_S)
-
-
 async def test_a_client_only_reads(mysql: MysqlSubject, spec: DatabaseSpec) -> None:
     async with mysql.opened(spec, Login.CLIENT) as client:
         await client.fetch("select id from things", (), timeout_s=TIMEOUT_S)
         with pytest.raises(PermissionDenied):
             await client.execute("insert into things (id) values (1)", (), timeout_s=TIMEOUT_S)
-
-
-async def test_a_database_with_a_name_of_63_characters_has_accounts(mysql: MysqlSubject) -> None:
-    async with mysql.database(DatabaseSpec("n" * 55)) as spec:
-        for login in (Login.CLIENT, Login.SERVICE):
-            async with mysql.opened(spec, login) as connection:
-                database, user = await mysql.where(connection)
-                assert database == spec.name
-                assert len(user) <= 32
-
-
-async def test_a_foreign_database_beside_our_accounts_is_not_touched(mysql: MysqlSubject) -> None:
-    async with mysql.database() as spec:
-        await mysql.leave_half_made(spec)
-        await mysql.run("create table theirs (id integer)", database=spec.name)
-        with pytest.raises(DatabaseForeign):
-            await mysql.driver.ensure_database(spec)
-        with pytest.raises(DatabaseForeign):
-            await mysql.driver.drop_database(spec)
-        await mysql.run("drop table theirs", database=spec.name)
-
-
-async def test_an_administrator_without_rights_is_told_what_to_run(mysql: MysqlSubject) -> None:
-    await mysql.run("create user novice@'%%' identified by 'secret'")
-    try:
-        endpoint = mysql.driver.endpoint
-        dsn = (
-            f"mysql://novice:secret@localhost:{endpoint.port}/"
-            f"?ssl-mode=VERIFY_IDENTITY&ssl-ca={endpoint.ca_file}"
-        )
-        driver = MysqlDriver(dsn, b"x" * 32)
-        with pytest.raises(CapabilityMissing) as caught:
-            await driver.ensure_database(DatabaseSpec(fresh_name()))
-        assert "grant all privileges" in caught.value.advice
-    finally:
-        await mysql.run("drop user novice@'%%'")
 
 
 async def test_whose_a_database_is_stands_in_it(
@@ -384,24 +331,6 @@ async def test_without_the_right_password_nobody_gets_in(
     with pytest.raises(LoginRefused) as caught:
         await mysql.with_secret(b"y" * 32).connect(spec, Login.SERVICE, timeout_s=TIMEOUT_S)
     assert "password" not in str(caught.value.details).lower()
-
-
-async def test_no_password_stands_in_a_statement(mysql: MysqlSubject) -> None:
-    await mysql.run("set global log_output = 'TABLE'")
-    await mysql.run("set global general_log = 1")
-    try:
-        async with mysql.database() as spec:
-            passwords = [
-                mysql.driver.session(spec, login).password
-                for login in (Login.ADMIN, Login.CLIENT, Login.SERVICE)
-            ]
-            rows = await mysql.run("select argument as said from mysql.general_log")
-    finally:
-        await mysql.run("set global general_log = 0")
-        await mysql.run("truncate table mysql.general_log")
-    said = str([row["said"] for row in rows]).lower()
-    assert "create user" in said
-    assert not [password for password in passwords if password.lower() in said]
 
 
 NAMES = st.text(

@@ -13,9 +13,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from quiet_port import quiet_port
 
 from bulkhead.engine.drivers.embedded_install import choose_account
-from bulkhead.engine.drivers.embedded_server import free_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def run_tls_server(postgres: Path, home: Path) -> Iterator[TlsServer]:
         (home / name).write_bytes(content)
         (home / name).chmod(0o600 if name == "server.key" else 0o644)
         account.own(home / name)
-    port = free_port()
+    port = quiet_port()
     hba = home / "data" / "pg_hba.conf"
     hba.write_text("hostssl all all 127.0.0.1/32 scram-sha-256\nlocal all all scram-sha-256\n")
     settings = {

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -45,9 +45,14 @@ def saying(answer: bytes) -> Behave:
 def tls_contexts(host: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """For a server with a certificate for `host`, and for a client that trusts it."""
     files = make_certificates(host)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    return server_context(files), ssl.create_default_context(cadata=files["ca.crt"].decode())
+
+
+def server_context(files: Mapping[str, bytes]) -> ssl.SSLContext:
+    """For a server with what `make_certificates` made."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
-        server.load_cert_chain(Path(folder) / "server.crt", Path(folder) / "server.key")
-    return server, ssl.create_default_context(cadata=files["ca.crt"].decode())
+        context.load_cert_chain(Path(folder) / "server.crt", Path(folder) / "server.key")
+    return context

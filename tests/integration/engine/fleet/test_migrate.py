@@ -11,16 +11,21 @@ from tests.integration.engine.fleet.migrating import (
     note_version,
     tenant_row,
 )
+from tests.integration.waiting import BLOCKED
 
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.database import OpenDatabase
+from bulkhead.engine.drivers.protocol import Login
 from bulkhead.engine.fleet.fleet import Fleet
-from bulkhead.engine.fleet.gate import SchemaGate, TenantBehind
+from bulkhead.engine.fleet.gate import WAIT_S, SchemaGate, TenantBehind
 from bulkhead.engine.fleet.journal import MigrationHalfDone, StatementFailed
-from bulkhead.engine.fleet.migrate import FleetMigrator, Progress, RollOut
+from bulkhead.engine.fleet.migrate import Due, FleetMigrator, Progress, RollOut
 from bulkhead.engine.fleet.migrate_tenant import Aim, migrate_tenant
-from bulkhead.engine.fleet.model import TenantId
+from bulkhead.engine.fleet.model import TenantId, TenantState
+from bulkhead.engine.fleet.move import Mover
+from bulkhead.engine.fleet.move_store import MoveRefused
 from bulkhead.engine.fleet.mysql_catalogue import hash_catalogue
+from bulkhead.engine.fleet.registry import set_state
 from bulkhead.engine.migrations.plan import Direction
 from bulkhead.engine.testing import TestFleet, TestServers, crash_at
 
@@ -179,6 +184,7 @@ async def test_who_waits_too_long_for_a_migration_is_told_so_and_it_goes_on(
             with pytest.raises(TenantBehind, match="at the moment"):
                 await fleet.query(tenant, "select 1")
         await gate.close()
+        gate.wait_s = WAIT_S  # Whether there is anything left to do takes a look, too.
         assert len(await fleet.query(tenant, "select name from tags")) == 2
         await fleet.close()
 
@@ -195,6 +201,89 @@ async def test_a_tenant_whose_migration_fails_on_request_says_why(
         for _ in range(2):
             with pytest.raises(TenantBehind, match="notes_body"):
                 await fleet.query(tenant, "select 1")
+        await fleet.close()
+
+
+async def test_a_tenant_that_is_being_moved_is_neither_due_nor_migrated_on_request(
+    servers: TestServers, registry: OpenDatabase
+) -> None:
+    async with servers.fleet(registry, tenants=2) as made:
+        await note_version(made, 1)
+        moved, closed = made.tenants
+        migrator = FleetMigrator(made.fleet.databases, migrations(2), "tester")
+        gate = SchemaGate(made.fleet.databases, migrations(2), minimum=2)
+        fleet = Fleet("test", made.fleet.databases, gate=gate)
+        begin = """insert into bulkhead.fleet_moves
+            (id, tenant, fleet, source, target, database, resume_state, deadline_at)
+            values (gen_random_uuid(), $1, 'test', 'shared', 'second', 'x', 'active', now())"""
+        async with registry.transaction(SERVICE) as tx:
+            await tx.execute(begin, moved)
+            await set_state(tx, closed, TenantState.SUSPENDED, expected=[TenantState.ACTIVE])
+        due = await migrator.measure_due()
+        assert (due.due, due.waiting) == (1, 1)
+        assert [(each.tenant, each.step) for each in due.held] == [(moved, "started")]
+        with pytest.raises(TenantBehind, match="being moved"):
+            await fleet.query(moved, "select 1")
+        assert (await migrator.apply()).done == 1
+        assert await migrator.measure_due() == Due(due=0, waiting=1, held=due.held)
+        assert "color" in await columns(made, closed)
+        assert "color" not in await columns(made, moved)
+        async with registry.transaction(SERVICE) as tx:
+            await tx.execute("delete from bulkhead.fleet_moves where tenant = $1", moved)
+        assert len(await fleet.query(moved, "select name from tags")) == 2
+        assert await migrator.measure_due() == Due(due=0, waiting=0)
+        await fleet.close()
+
+
+MOVE_AT_ONCE = """
+    create function bulkhead.move_at_once() returns trigger language plpgsql as $$
+    begin
+      insert into bulkhead.fleet_moves
+        (id, tenant, fleet, source, target, database, resume_state, deadline_at)
+      values (gen_random_uuid(), new.tenant, 'test', 'shared', 'second', 'x', 'active', now())
+      on conflict do nothing;
+      return new;
+    end $$;
+    create trigger move_at_once after insert on bulkhead.fleet_migrations
+      for each row execute function bulkhead.move_at_once();
+"""
+
+
+async def test_a_move_that_begins_in_the_same_instant_keeps_the_tenant(
+    servers: TestServers, registry: OpenDatabase
+) -> None:
+    async with servers.fleet(registry, tenants=2) as made:
+        await note_version(made, 1)
+        admin = await registry.driver.connect(registry.spec, Login.ADMIN, timeout_s=10)
+        await admin.execute(MOVE_AT_ONCE)
+        migrator = FleetMigrator(made.fleet.databases, migrations(2), "tester")
+        assert (await migrator.apply()).done == 0
+        assert await versions(made) == [1, 1]
+        await admin.execute("drop function bulkhead.move_at_once() cascade")
+        await admin.execute("delete from bulkhead.fleet_moves")
+        await admin.close()
+        assert (await migrator.apply()).done == 2
+
+
+async def test_a_tenant_that_is_migrated_on_request_is_not_moved_meanwhile(
+    servers: TestServers, registry: OpenDatabase
+) -> None:
+    async with servers.fleet(registry, tenants=1, on=("shared", "second")) as made:
+        await note_version(made, 1)
+        (tenant,) = made.tenants
+        gate = SchemaGate(made.fleet.databases, migrations(2), minimum=2, wait_s=0.2)
+        fleet = Fleet("test", made.fleet.databases, gate=gate)
+        async with made.administer(tenant) as admin, admin.transaction():
+            await admin.execute("lock table notes in access share mode")
+            with pytest.raises(TenantBehind, match="at the moment"):
+                await fleet.query(tenant, "select 1")
+            while not await admin.fetchval(BLOCKED):
+                """Until it is being migrated, however slow the machine."""
+            with pytest.raises(TenantBehind, match="at the moment"):
+                await Mover(fleet).start(tenant)
+            with pytest.raises(MoveRefused, match="being migrated"):
+                await Mover(made.fleet).start(tenant)
+        await gate.close()
         await fleet.close()
 
 
@@ -240,6 +329,14 @@ async def test_a_migration_of_mysql_killed_anywhere_comes_to_the_same_schema_and
             row = await tenant_row(made, tenant)
             await migrate_tenant(made.fleet.databases, row, migrations(2), Aim(direction, version))
 
+        async def killed(direction: Direction, version: int, point: str, after: int) -> bool:
+            try:
+                with crash_at(f"fleet.journal:{point}", after=after):
+                    await go(direction, version)
+            except AssertionError:
+                return False  # It was not reached.
+            return True
+
         await go(Direction.UP, 1)
         low = await look(maria, tenant)
         await go(Direction.UP, 2)
@@ -247,21 +344,18 @@ async def test_a_migration_of_mysql_killed_anywhere_comes_to_the_same_schema_and
         await go(Direction.DOWN, 1)
         assert await look(maria, tenant) == low != high
         tried = 0
-        for direction, end in ((Direction.UP, high), (Direction.DOWN, low)):
-            version = 2 if direction is Direction.UP else 1
-            other = (Direction.DOWN, 1) if direction is Direction.UP else (Direction.UP, 2)
-            for point in POINTS:
-                for after in range(9):
-                    try:
-                        with crash_at(f"fleet.journal:{point}", after=after):
-                            await go(direction, version)
-                    except AssertionError:
-                        break  # There are no more statements.
-                    tried += 1
-                    await go(direction, version)
+        ways = ((Direction.UP, 2, high), (Direction.DOWN, 1, low))
+        for point in POINTS:
+            for after in range(9):
+                before = tried
+                for direction, version, end in ways:
+                    # Up from what the last way down left, and down from what that left.
+                    if await killed(direction, version, point, after):
+                        tried += 1
+                        await go(direction, version)
                     assert await look(maria, tenant) == end
-                    await go(*other)
-            await go(direction, version)
+                if tried == before:
+                    break  # There are no more statements.
         assert tried > 50
 
 

@@ -15,11 +15,16 @@ from bulkhead.engine.drivers.protocol import Login
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.fleet.model import TenantId, TenantState
 from bulkhead.engine.fleet.move import Mover
-from bulkhead.engine.fleet.move_steps import POINTS
+from bulkhead.engine.fleet.move_steps import POINTS, Steps
 from bulkhead.engine.fleet.move_store import MoveRefused, MoveStep, MoveUnknown
 from bulkhead.engine.fleet.refusal import TenantSuspended
 from bulkhead.engine.fleet.registry import get_tenant, set_state
-from bulkhead.engine.fleet.replication import ReplicationStuck, TableWithoutKey
+from bulkhead.engine.fleet.replication import (
+    QUERIES,
+    ReplicationStuck,
+    TableWithoutKey,
+    stop_following,
+)
 from bulkhead.engine.fleet.rows import RowsDiffer
 from bulkhead.engine.testing import TENANT_SCHEMA, TestFleet, TestServers, crash_at
 
@@ -32,6 +37,7 @@ create table private.kept (id integer primary key, twice integer
 create function public.note_count() returns bigint language sql
   as 'select count(*) from public.notes';
 alter table public.notes enable row level security;
+alter table public.notes force row level security;
 create policy all_notes on public.notes for all to service_role using (true) with check (true);
 create function public.forbid() returns trigger language plpgsql as $$
 begin
@@ -43,6 +49,8 @@ grant all on all tables in schema public, private to service_role;
 """
 )
 ON = ("shared", "second")
+PAUSE_S = 0.005
+"""Of each writer; without it the writers take both servers from the move."""
 
 
 @dataclass(slots=True)
@@ -68,6 +76,7 @@ class Writers:
             else:
                 self.written.append(rows[0]["id"])
                 self.wrote.set()
+                await asyncio.sleep(PAUSE_S)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -191,7 +200,15 @@ async def test_a_move_that_is_taken_back_keeps_what_was_written_since(
 FORWARD = [
     name
     for name in POINTS
-    if name not in {"back_unfollowed", "source_dropped", "reverting", "returned", "target_dropped"}
+    if name
+    not in {
+        "back_unfollowed",
+        "source_dropped",
+        "fenced_back",
+        "reverting",
+        "returned",
+        "target_dropped",
+    }
 ]
 
 
@@ -220,28 +237,6 @@ async def test_a_move_that_died_goes_on_or_back(
         place = "second" if way == "on" else "shared"
         assert await where(made, tenant) == (place, TenantState.ACTIVE)
         await writers.verify()
-        assert await count(made, tenant) == 500
-
-
-@pytest.mark.parametrize("point", ["reverting", "returned", "target_dropped"])
-@pytest.mark.parametrize("flipped", [False, True])
-async def test_taking_a_move_back_can_die_too(
-    servers: TestServers, registry: OpenDatabase, point: str, *, flipped: bool
-) -> None:
-    async with moving(servers, registry) as (made, tenant):
-        mover = Mover(made.fleet)
-        await mover.start(tenant)
-        if flipped:
-            await mover.run(tenant)
-        else:
-            with crash_at(POINTS["caught_up"]):
-                await mover.run(tenant)
-        with crash_at(POINTS[point]):
-            await mover.revert(tenant)
-        await mover.tend()
-        with pytest.raises(MoveUnknown):
-            await mover.get(tenant)
-        assert await where(made, tenant) == ("shared", TenantState.ACTIVE)
         assert await count(made, tenant) == 500
 
 
@@ -287,6 +282,27 @@ async def test_moves_that_are_late_leave_no_slot_behind(
         with pytest.raises(MoveRefused, match="time is over"):
             await mover.revert(tenant)
         await mover.confirm(tenant)
+
+
+@pytest.mark.parametrize("tended", [False, True])
+async def test_a_move_can_be_taken_back_after_the_new_server_was_restarted(
+    servers: TestServers, registry: OpenDatabase, *, tended: bool
+) -> None:
+    async with moving(servers, registry) as (made, tenant):
+        mover = Mover(made.fleet)
+        await mover.start(tenant, server="second")
+        move = await mover.run(tenant)
+        ends = await Steps(made.fleet, mover.limits).ends(move)
+        await stop_following(ends.source, move.backward)  # As PostgreSQL does when it ends.
+        await made.fleet.query(tenant, "insert into counted (word) values ('late')")
+        if tended:
+            await mover.tend()
+            async with ends.source.administer() as admin:
+                row = await admin.fetchrow(QUERIES.find_subscription, move.backward)
+            assert row["enabled"]
+        await mover.revert(tenant)
+        assert await where(made, tenant) == ("shared", TenantState.ACTIVE)
+        assert await made.fleet.query(tenant, "select 1 from counted where word = 'late'")
 
 
 async def test_a_suspended_tenant_moves_and_stays_suspended(

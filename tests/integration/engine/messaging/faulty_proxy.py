@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit, urlunsplit
 
+from quiet_port import quiet_port
+
 from bulkhead.engine.connections.router import Placement
 from bulkhead.engine.drivers.embedded import EmbeddedDriver
 from bulkhead.engine.drivers.postgres import PostgresDriver
@@ -20,7 +22,7 @@ class FaultyProxy:
     """Forwards connections to a port of this machine."""
 
     target_port: int
-    port: int = 0
+    port: int = field(default_factory=quiet_port)
     commits_to_lose: int = 0
     """The reply to so many of the next commits is not forwarded; the connection breaks instead."""
     commits_to_pass: int = 0
@@ -31,7 +33,6 @@ class FaultyProxy:
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
         """Refuse connections and break those that are open."""

@@ -18,6 +18,8 @@ from bulkhead.engine.testing import expire_leases
 
 POINTS = sorted(point for point in registered() if point.startswith("relay."))
 DEADLINE_S = 60.0
+PAUSE_S = 0.005
+"""Between the events of a writer, so that the relay keeps up; and between two looks."""
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -45,6 +47,7 @@ async def test_relays_that_are_killed_under_load_lose_and_repeat_nothing(parcels
         while not writing.is_set():
             await count_up(parcels, name)
             written += 1
+            await asyncio.sleep(PAUSE_S)
         return written
 
     async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
@@ -73,3 +76,4 @@ async def some_more_received(system: System, more: int) -> None:
         target = now + more if target is None else target
         if now >= target:
             return
+        await asyncio.sleep(PAUSE_S)

@@ -32,11 +32,6 @@ from bulkhead.engine.testing import (
 SAGA = transfer_saga(Bank())
 
 
-@pytest.fixture
-def bank() -> Bank:
-    return Bank()
-
-
 @pytest.fixture(params=["one server", "a server each"])
 async def system(
     servers: TestServers, bank: Bank, request: pytest.FixtureRequest

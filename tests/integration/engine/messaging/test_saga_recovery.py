@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -10,9 +12,9 @@ from tests.integration.engine.messaging.transfer_application import (
     Bank,
     Broke,
     hold,
-    open_entry,
     read_books,
-    transfer_application,
+    release,
+    transfer,
     transfer_saga,
     verify_books,
 )
@@ -32,10 +34,11 @@ from bulkhead.engine.messaging.saga import (
     Unknown,
 )
 from bulkhead.engine.messaging.saga_errors import (
-    IdempotencyKeyReused,
     SagaAbandoned,
     SagaDecided,
+    SagaInProgress,
     SagaPending,
+    SagaUnanswered,
     StoredRefusal,
 )
 from bulkhead.engine.messaging.saga_runner import ATTEMPTS_MAX
@@ -43,29 +46,12 @@ from bulkhead.engine.messaging.saga_store import SagaRecord, claim_saga, find_sa
 from bulkhead.engine.messaging.saga_worker import PAGE_ROWS
 from bulkhead.engine.system import System, build_system
 from bulkhead.engine.testing import (
-    TestServers,
     crash_at,
     drain,
     expire_leases,
     pass_deadlines,
     restarted,
 )
-
-
-@pytest.fixture
-def bank() -> Bank:
-    return Bank()
-
-
-@pytest.fixture
-async def system(servers: TestServers, bank: Bank) -> AsyncIterator[System]:
-    async with servers.system(transfer_application(bank)) as system:
-        yield system
-
-
-async def transfer(system: System, saga_id: UUID, amount: int = 10, hashed: str = "h") -> Json:
-    saga = system.sagas.saga("transfer")
-    return await system.sagas.run(saga, saga_id, {"amount": amount}, request_hash=hashed)
 
 
 async def record(system: System, saga_id: UUID) -> SagaRecord:
@@ -216,74 +202,33 @@ async def test_a_step_that_cannot_be_undone_keeps_its_saga_open(system: System, 
     assert await verify_books(system, bank, saga_id) == "compensated"
 
 
-async def test_a_key_that_was_abandoned_unrecorded_tells_its_own_caller_so(
-    system: System, bank: Bank
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("open.before", SagaUnanswered),
+        ("charge.before", SagaPending),
+        ("confirm.after", SagaPending),
+    ],
+)
+async def test_a_caller_whose_patience_ends_is_told_what_is_known_and_the_saga_goes_on(
+    system: System, bank: Bank, place: str, told: type[BulkheadError]
 ) -> None:
-    saga_id = new_id()
-    with crash_at("saga.transfer.open.before"):
-        await transfer(system, saga_id)
-    async with restarted(system) as after:
-        await pass_deadlines(after)
-        await drain(after)
-        with pytest.raises(StoredRefusal) as refused:
-            await transfer(after, saga_id)
-        assert refused.value.code == "saga_abandoned"
-        assert await verify_books(after, bank, saga_id) == "compensated"
-
-
-@pytest.mark.parametrize("changed", [5, 20])
-async def test_a_step_that_ran_for_another_request_is_not_taken_for_this_one(
-    system: System, bank: Bank, changed: int
-) -> None:
-    saga_id = new_id()
-    with crash_at("saga.transfer.open.before"):
-        await transfer(system, saga_id, 10)
-    async with restarted(system) as after:
-        with pytest.raises(BulkheadError) as refused:
-            await transfer(after, saga_id, changed)
-        assert refused.value.code == "saga_step_differs"
-        assert await verify_books(after, bank, saga_id) == "compensated"
-
-
-async def test_a_worker_does_not_finish_what_two_requests_have_begun(
-    system: System, bank: Bank
-) -> None:
-    saga_id = new_id()
-    with crash_at("saga.transfer.open.before"):
-        await transfer(system, saga_id, 10)
-    async with restarted(system) as after:
-        with crash_at("saga.transfer.hold.before"):
-            await transfer(after, saga_id, 20)
-        await after.sagas.drain()
-        await expire_leases(after)
-        await drain(after)
-        assert await verify_books(after, bank, saga_id) == "compensated"
-
-
-async def test_a_refused_request_takes_nothing_back_of_one_that_was_taken_in(
-    system: System, bank: Bank
-) -> None:
-    """The same request at two processes: one is refused at its first step, the other is not."""
-
-    async def refuse(_: Transaction, items: Sequence[StepItem]) -> list[Json | BulkheadError]:
-        return [Broke(amount=0) for _ in items]
-
-    saga = transfer_saga(bank)
-    first = (DatabaseStep("open", "alpha", refuse), DatabaseStep("hold", "beta", hold))
-    saga_id = new_id()
-    async with restarted(system) as other:
-        other.sagas.sagas = {"transfer": replace(saga, stages=(first, *saga.stages[1:]))}
-        charged = asyncio.Event()
-        failpoints.observe(lambda name: charged.set() if name.endswith("charge.before") else None)
-        failpoints.arm("saga.transfer.charge.before", Mode.STALL)
-        async with asyncio.TaskGroup() as group:
-            taken_in = group.create_task(transfer(system, saga_id))
-            await charged.wait()
-            failpoints.observe(None)
-            refused = group.create_task(transfer(other, saga_id))
-            await asyncio.wait([refused], timeout=0.2)
-            failpoints.disarm()
-        assert taken_in.result() == refused.result()
+    """A database, or the bank, that does not answer holds nobody up for all of its time-outs."""
+    saga, saga_id, point = system.sagas.saga("transfer"), new_id(), f"saga.transfer.{place}"
+    reached = asyncio.Event()
+    failpoints.observe(lambda name: reached.set() if name == point else None)
+    failpoints.arm(point, Mode.STALL)
+    first = asyncio.create_task(transfer(system, saga_id))
+    await reached.wait()
+    failpoints.observe(None)
+    run = partial(system.sagas.run, saga, saga_id, {"amount": 10}, patience_s=0.0)
+    with pytest.raises(told):
+        await run(request_hash="h")
+    with pytest.raises(SagaInProgress):
+        await run(request_hash="another")
+    failpoints.disarm(point)
+    assert await first == await transfer(system, saga_id)
+    assert bank.calls == 1
     assert await verify_books(system, bank, saga_id) == "completed"
 
 
@@ -308,47 +253,6 @@ async def test_a_refusal_stands_when_what_ran_beside_it_cannot_be_undone_yet(
     await pass_deadlines(system)
     await drain(system)
     assert await verify_books(system, bank, saga_id) == "compensated"
-
-
-async def test_another_request_with_a_key_in_use_waits_to_be_told(
-    system: System, bank: Bank
-) -> None:
-    saga_id = new_id()
-    async with asyncio.TaskGroup() as group:
-        one = group.create_task(transfer(system, saga_id, 10, "one"))
-        two = group.create_task(told(system, saga_id, 20, "two"))
-    assert one.result()["amount"] == 10
-    assert two.result() == IdempotencyKeyReused.code
-
-
-async def told(system: System, saga_id: UUID, amount: int, hashed: str) -> str:
-    try:
-        await transfer(system, saga_id, amount, hashed)
-    except BulkheadError as error:
-        return error.code
-    return "done"
-
-
-async def test_a_lost_reply_is_not_taken_for_another_process_s_record(
-    system: System, bank: Bank
-) -> None:
-    """It tries again after a failure, and finds a record that it has not written."""
-    saga_id, failures = new_id(), 1
-    saga = transfer_saga(bank)
-    assert await transfer(system, saga_id, 10, "one")
-
-    async def fail_once(tx: Transaction, items: Sequence[StepItem]) -> list[Json | BulkheadError]:
-        nonlocal failures
-        if failures:
-            failures -= 1
-            raise Unavailable(what="Database 'alpha'")
-        return await open_entry(tx, items)
-
-    first = (DatabaseStep("open", "alpha", fail_once), saga.stages[0][1])
-    async with restarted(system) as other:
-        other.sagas.sagas = {"transfer": replace(saga, stages=(first, *saga.stages[1:]))}
-        assert await told(other, saga_id, 10, "two") == IdempotencyKeyReused.code
-    assert bank.calls == 1
 
 
 async def test_old_markers_of_open_sagas_do_not_hide_those_behind_them(
@@ -392,3 +296,72 @@ async def test_a_process_leaves_its_sagas_alone_for_as_long_as_it_was_told(
     await drain(hasty)
     assert await verify_books(hasty, bank, saga_id) == "completed"
     await hasty.close()
+
+
+@asynccontextmanager
+async def held_up(point: str) -> AsyncIterator[None]:
+    """Run the block when somebody waits at `point`, who goes on afterwards."""
+    reached = asyncio.Event()
+    failpoints.observe(lambda name: reached.set() if name == point else None)
+    failpoints.arm(point, Mode.STALL)
+    try:
+        await reached.wait()
+        failpoints.observe(None)
+        yield
+    finally:
+        failpoints.observe(None)
+        failpoints.disarm(point)
+
+
+@pytest.mark.parametrize(
+    ("place", "state"), [("open.after", "completed"), ("hold.before_undo", "compensated")]
+)
+async def test_whoever_lost_a_saga_undoes_nothing_of_one_that_goes_forward(
+    system: System, bank: Bank, place: str, state: str
+) -> None:
+    """The step of the other database was refused to the first process and granted to the next."""
+
+    async def refuse(_: Transaction, items: Sequence[StepItem]) -> list[Json | BulkheadError]:
+        return [Broke(amount=0) for _ in items]
+
+    saga, saga_id = transfer_saga(bank), new_id()
+    steps = (saga.stages[0][0], DatabaseStep("hold", "beta", refuse, release))
+    system.sagas.sagas = {"transfer": replace(saga, stages=(steps, *saga.stages[1:]))}
+    other = build_system(system.application, system.settings, system.router.placements)
+    first = asyncio.create_task(transfer(system, saga_id))
+    async with held_up(f"saga.transfer.{place}"):
+        await expire_leases(system)
+        with pytest.raises(StoredRefusal) if state == "compensated" else nullcontext():
+            await transfer(other, saga_id)
+    with pytest.raises(SagaPending):
+        await first
+    assert await verify_books(system, bank, saga_id) == state
+    await other.close()
+
+
+async def test_a_worker_takes_sagas_up_one_at_a_time(system: System, bank: Bank) -> None:
+    """So that no lease runs out while its saga waits behind others that take long."""
+    leased: list[int] = []
+
+    async def ask(key: str, item: StepItem) -> Reply:
+        async with system.database("alpha").transaction(SERVICE) as tx:
+            leased.append(
+                await tx.fetchval(
+                    "select count(*) from bulkhead.sagas"
+                    " where owner is not null and leased_until > now()"
+                )
+            )
+        return await bank.find(key, item)
+
+    for _ in range(2):
+        with crash_at("saga.transfer.charge.after"):
+            await transfer(system, new_id())
+    async with restarted(system) as after:
+        saga = after.sagas.saga("transfer")
+        charge = saga.stages[1][0]
+        assert isinstance(charge, ExternalStep)
+        charge = replace(charge, settle=ask)
+        stages = (saga.stages[0], (charge,), saga.stages[2])
+        after.sagas.sagas = {"transfer": replace(saga, stages=stages)}
+        assert await after.saga_worker.run_once() == 2
+    assert leased == [1, 1]

@@ -159,6 +159,11 @@ def transfer_application(bank: Bank) -> Application:
     )
 
 
+async def transfer(system: System, saga_id: UUID, amount: int = 10, hashed: str = "h") -> Json:
+    saga = system.sagas.saga("transfer")
+    return await system.sagas.run(saga, saga_id, {"amount": amount}, request_hash=hashed)
+
+
 @dataclass(frozen=True)
 class Books:
     """What the databases and the bank say about one transfer."""

@@ -10,7 +10,8 @@ from tests.integration.engine.provisioning.workshop import Workshop
 from bulkhead.engine import failpoints
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.errors import Invalid
-from bulkhead.engine.provisioning.job import JobState
+from bulkhead.engine.provisioning.job import JobState, StepName
+from bulkhead.engine.provisioning.runner import ATTEMPTS_TO_CONNECT_MAX
 from bulkhead.engine.provisioning.schema import FleetSchema
 from bulkhead.engine.provisioning.service import ProvisioningLimits
 from bulkhead.engine.provisioning.steps import STEPS
@@ -72,6 +73,36 @@ async def test_a_crash_and_then_a_cancel_leaves_an_owners_database_as_it_was(
         await workshop.provisioning.cancel(job.id)
         await workshop.verify_clean(await workshop.finish(job), JobState.CANCELLED)
         assert await workshop.tables_of(config) == ["precious"]
+
+
+async def test_what_an_earlier_attempt_made_is_taken_back_by_one_that_came_less_far(
+    workshop: Workshop,
+) -> None:
+    async with workshop.owned("create table precious (id int not null primary key)") as config:
+        job = await workshop.provisioning.start(workshop.request(config=config))
+        await die(workshop, "provisioning.seed:after")
+        await die(workshop, "provisioning.open:after")
+        assert (await workshop.provisioning.get(job.id)).step is StepName.OPEN
+        assert len(await workshop.tables_of(config)) > 1
+        await workshop.provisioning.cancel(job.id)
+        await die(workshop, "provisioning.list_tables:before_undo")
+        await workshop.verify_clean(await workshop.finish(job), JobState.CANCELLED)
+        assert await workshop.tables_of(config) == ["precious"]
+
+
+async def test_a_server_that_was_reached_before_is_not_given_up_as_one_that_never_was(
+    postgresql: Workshop,
+) -> None:
+    async with postgresql.owned() as config:
+        job = await postgresql.provisioning.start(postgresql.request(config=config))
+        await die(postgresql, "provisioning.seed:after")
+        await postgresql.change(f"alter database {config.database} connection limit 0")
+        for _ in range(ATTEMPTS_TO_CONNECT_MAX):
+            await postgresql.provisioning.run_once()
+            assert (await postgresql.provisioning.get(job.id)).state is JobState.QUEUED
+            await postgresql.hurry()
+        await postgresql.change(f"alter database {config.database} connection limit -1")
+        await postgresql.verify_served(await postgresql.finish(job))
 
 
 async def count_statements(workshop: Workshop) -> int:

@@ -15,7 +15,7 @@ from tests.integration.engine.provisioning.workshop import Workshop
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.drivers.embedded import EmbeddedDriver
 from bulkhead.engine.drivers.mysql import MysqlDriver
-from bulkhead.engine.provisioning.job import JobEnded, JobState
+from bulkhead.engine.provisioning.job import JobEnded, JobState, ProvisioningJob
 from bulkhead.engine.provisioning.service import ProvisioningLimits
 
 ROOT = Path(__file__).parents[4]
@@ -23,7 +23,7 @@ JOBS = 16
 KILLS = 4
 
 
-def start(workshop: Workshop) -> subprocess.Popen[bytes]:
+def start(workshop: Workshop, stuck_at: str | None) -> subprocess.Popen[bytes]:
     embedded = workshop.registry.driver
     assert isinstance(embedded, EmbeddedDriver), "as the tests have it"
     spec = workshop.registry.spec
@@ -37,6 +37,7 @@ def start(workshop: Workshop) -> subprocess.Popen[bytes]:
         "template": spec.role_prefix,
         "fleet": workshop.fleet,
         "mysql": mysql,
+        "stuck_at": stuck_at,
     }
     program = "tests.integration.engine.provisioning.worker"
     return subprocess.Popen(
@@ -66,9 +67,13 @@ async def wait_for_work(workshop: Workshop) -> None:
 async def test_workers_that_are_killed_at_random(workshop: Workshop) -> None:
     """Some of the jobs are cancelled on the way: they leave nothing, all others are served."""
     chance = random.Random(20261126)  # noqa: S311 - a schedule, not a secret
-    jobs = [await workshop.provisioning.start(workshop.request()) for _ in range(JOBS)]
-    for _ in range(KILLS):
-        worker = await asyncio.to_thread(start, workshop)
+    jobs: list[ProvisioningJob] = []
+    for kill in range(1, KILLS + 1):
+        for _ in range(JOBS // KILLS):
+            jobs += [await workshop.provisioning.start(workshop.request())]
+        # However fast the machine is, the last one leaves something half done.
+        stuck_at = "provisioning.seed:before" if kill == KILLS else None
+        worker = await asyncio.to_thread(start, workshop, stuck_at)
         await wait_for_work(workshop)
         await asyncio.sleep(chance.uniform(0, 0.4))
         worker.send_signal(signal.SIGKILL)

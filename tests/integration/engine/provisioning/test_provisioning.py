@@ -7,8 +7,10 @@ import pytest
 from tests.integration.engine.provisioning.tables import TABLES
 from tests.integration.engine.provisioning.workshop import Workshop
 
+from bulkhead.engine import failpoints
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.errors import Invalid
+from bulkhead.engine.failpoints import Mode
 from bulkhead.engine.fleet.model import SecretText, TenantId, TenantState
 from bulkhead.engine.fleet.registry import set_state
 from bulkhead.engine.ids import new_id
@@ -24,6 +26,7 @@ from bulkhead.engine.provisioning.job import (
 from bulkhead.engine.provisioning.schema import MigrationCall
 from bulkhead.engine.provisioning.service import ProvisioningLimits
 
+OPENED = "provisioning.open:after"
 CLONED = {"postgresql": "template", "mysql": "statements"}
 LABELS = [
     "o'neil\"s; drop table x; --",
@@ -79,12 +82,20 @@ async def test_tables_that_are_there_are_kept_and_what_is_missing_is_made(
 
 async def test_progress_is_told_until_the_tenant_is_served(workshop: Workshop) -> None:
     provisioning = workshop.again(ProvisioningLimits(poll_s=0.05))
+    job = await workshop.provisioning.start(workshop.request())
+    watching = provisioning.watch(job.id)
+    seen = [await anext(watching)]
+    # However fast the machine is, the watcher comes by while the job is under way.
+    failpoints.arm(OPENED, Mode.STALL)
     worker = asyncio.create_task(provisioning.run())
     try:
-        job = await workshop.provisioning.start(workshop.request())
         provisioning.ring()
-        seen = [found async for found in provisioning.watch(job.id)]
+        async for found in watching:
+            seen.append(found)
+            if found.step is StepName.OPEN:
+                failpoints.disarm()
     finally:
+        failpoints.disarm()
         worker.cancel()
         await asyncio.wait([worker])
     shares = [found.progress for found in seen]

@@ -5,11 +5,17 @@ import asyncio
 import pytest
 from tests.integration.engine.provisioning.workshop import Workshop
 
+from bulkhead.engine import failpoints
 from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.drivers.endpoint import Tls
+from bulkhead.engine.drivers.secret import Secret, SecretText
+from bulkhead.engine.fleet.model import ConnectionConfig, ServerKind
 from bulkhead.engine.fleet.placement import drain_server
-from bulkhead.engine.fleet.registry import get_tenant
+from bulkhead.engine.fleet.registry import ServerEntry, add_server, get_tenant
+from bulkhead.engine.provisioning import spares as spares_module
 from bulkhead.engine.provisioning.job import JobState
 from bulkhead.engine.provisioning.service import Provisioning, ProvisioningLimits
+from bulkhead.engine.provisioning.spares import spec_of_tenant
 from bulkhead.engine.provisioning.steps import STEPS
 from bulkhead.engine.testing import crash_at
 
@@ -61,6 +67,46 @@ async def test_refilling_at_once_makes_no_more_than_are_wanted(workshop: Worksho
     assert await workshop.orphans() == []
 
 
+async def test_who_sweeps_at_once_drops_each_once(
+    workshop: Workshop, caplog: pytest.LogCaptureFixture
+) -> None:
+    many = [workshop.again(ProvisioningLimits(warm=5)) for _ in range(3)]
+    spares = [each.shop.spares[workshop.fleet] for each in many]
+    assert await spares[0].refill() == 5
+    async with workshop.registry.transaction(SERVICE) as tx:
+        await tx.execute(
+            "update bulkhead.fleet_spares set state = 'dropping', leased_until = now()"
+            " where purpose = 'warm'"
+        )
+    async with asyncio.TaskGroup() as group:
+        sweeps = [group.create_task(each.sweep()) for each in spares]
+    assert sum(task.result() for task in sweeps) == 5
+    assert [record.getMessage() for record in caplog.records] == []
+    assert await workshop.orphans() == []
+
+
+async def test_what_appears_after_a_job_was_taken_back_is_dropped_once(
+    workshop: Workshop, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = await workshop.provisioning.start(workshop.request())
+    with crash_at("provisioning.open:after"):
+        await workshop.provisioning.run_once()
+    await workshop.provisioning.cancel(job.id)
+    await workshop.hurry()
+    cancelled = await workshop.finish(job)
+    assert cancelled.database is not None
+    spec = spec_of_tenant(workshop.schema, workshop.driver.dialect, cancelled.database)
+    await workshop.driver.ensure_database(spec)  # As a worker does that slept through it all.
+    async with workshop.registry.transaction(SERVICE) as tx:
+        await tx.execute("update bulkhead.provisioning_jobs set finished_at = 'epoch'")
+    caplog.clear()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(workshop.again().tend())
+    assert [record.getMessage() for record in caplog.records] == []
+    assert await workshop.orphans() == []
+
+
 @pytest.mark.parametrize("step", STEPS[:-1], ids=lambda step: step.name)
 async def test_a_crash_with_a_database_out_of_the_pool(workshop: Workshop, step: object) -> None:
     point = step.point("after")  # type: ignore[attr-defined]
@@ -104,6 +150,33 @@ async def test_a_process_of_the_old_schema_makes_its_own_during_an_upgrade(
     assert job.source == "template"
 
 
+@pytest.mark.parametrize("point", ["noted", "made", "filled"])
+async def test_a_spare_whose_making_is_cancelled_is_dropped_soon(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    monkeypatch.setattr(spares_module, "SETTLED_S", 0.0)
+    spares = workshop.again(TWO).shop.spares[workshop.fleet]
+    await workshop.provision()  # Whoever needs a template has one.
+    reached = asyncio.Event()
+    point = f"provisioning.spares:{point}"
+    failpoints.observe(lambda name: reached.set() if name == point else None)
+    failpoints.arm(point, failpoints.Mode.STALL)
+    making = asyncio.create_task(spares.refill())
+    try:
+        async with asyncio.timeout(30):
+            await reached.wait()
+        assert await spares.is_at("here")
+        making.cancel()
+        await asyncio.wait([making])
+    finally:
+        failpoints.observe(None)
+        failpoints.disarm()
+    assert making.cancelled()
+    assert not await spares.is_at("here")
+    assert await spares.sweep() == 1
+    assert await workshop.orphans() == []
+
+
 async def test_a_server_that_is_drained_keeps_no_spares(workshop: Workshop) -> None:
     provisioning: Provisioning = workshop.again(TWO)
     await provisioning.tend()
@@ -112,6 +185,25 @@ async def test_a_server_that_is_drained_keeps_no_spares(workshop: Workshop) -> N
     workshop.databases._servers.clear()
     await provisioning.tend()
     assert await workshop.databases_of_fleet() == set()
+
+
+async def test_a_server_that_is_away_gathers_no_notes(postgresql: Workshop) -> None:
+    databases = postgresql.databases
+    databases.secret = Secret(b"s" * 32)
+    config = ConnectionConfig(
+        ServerKind.POSTGRESQL, "127.0.0.1", 1, "postgres", "nobody", SecretText("x"), Tls.DISABLE
+    )
+    sealed = await databases.seals.seal_endpoint("away", config)
+    away = ServerEntry("away", ServerKind.POSTGRESQL, config.server, 10, sealed_endpoint=sealed)
+    async with postgresql.registry.transaction(SERVICE) as tx:
+        await add_server(tx, away)
+    provisioning: Provisioning = postgresql.again(TWO)
+    for _ in range(3):
+        await provisioning.tend()
+    async with postgresql.registry.transaction(SERVICE) as tx:
+        noted = await tx.fetch("select server from bulkhead.fleet_spares")
+    assert {row["server"] for row in noted} == {"here"}
+    assert await spares_of(postgresql) == [("warm", 1)] * 2
 
 
 async def test_a_template_that_was_dropped_by_hand_is_made_anew(postgresql: Workshop) -> None:

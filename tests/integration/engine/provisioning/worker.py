@@ -8,17 +8,26 @@ from pathlib import Path
 from tests.integration.engine.provisioning.tables import schema_of
 from tests.integration.engine.provisioning.workshop import databases_of
 
+from bulkhead.engine import failpoints
 from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.connections.pool import Budget
 from bulkhead.engine.drivers.embedded import EmbeddedDriver
 from bulkhead.engine.drivers.endpoint import Endpoint, Tls
 from bulkhead.engine.drivers.mysql import MysqlDriver
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Driver
+from bulkhead.engine.failpoints import Mode
 from bulkhead.engine.provisioning.service import ProvisioningLimits, build_provisioning
 
 
-async def work(home: str, registry: str, template: str, fleet: str, mysql: list[object]) -> None:
-    """Attach to the servers of the test, and work on its jobs until killed."""
+async def work(
+    home: str, registry: str, template: str, fleet: str, mysql: list[object], stuck_at: str | None
+) -> None:
+    """Attach to the servers of the test, and work on its jobs until killed.
+
+    The first job that comes to the failpoint `stuck_at` stays there.
+    """
+    if stuck_at is not None:
+        failpoints.arm(stuck_at, Mode.STALL)
     embedded = EmbeddedDriver(Path(home), durable=False)
     await embedded.start()
     spec = DatabaseSpec(registry, role_prefix=template)

@@ -65,6 +65,9 @@ class Sealer:
             raise SealBroken(place=context.place)
         return bytes(byte ^ 0x55 for byte in plain)
 
+    def forget(self, tenant: str) -> None:
+        pass
+
 
 @dataclass(slots=True, eq=False)
 class Workshop:
@@ -125,7 +128,7 @@ class Workshop:
                 " where finished_at is null"
             )
             await tx.execute(
-                "update bulkhead.fleet_spares set leased_until = 'epoch' where state = 'making'"
+                "update bulkhead.fleet_spares set leased_until = 'epoch' where state <> 'ready'"
             )
 
     async def verify_served(self, job: ProvisioningJob, label: str = "Bookshop") -> None:

@@ -23,8 +23,8 @@ from bulkhead.engine.drivers.errors import (
     ValueInvalid,
     is_connection_loss,
     translate,
-    translate_connect,
 )
+from bulkhead.engine.drivers.refusals import translate_connect
 from bulkhead.engine.errors import BulkheadError, NotFound
 
 

@@ -59,6 +59,14 @@ def test_constraints_are_named_and_values_are_not(
         (1114, "The table 't' is full", ServerOverloaded),
         (1030, 'Got error 28 "No space left on device" from storage engine', ServerOverloaded),
         (1030, "Got error 122 from storage engine", SqlError),
+        (
+            1005,
+            'Can\'t create table `a`.`b` (errno: 28 "No space left on device")',
+            ServerOverloaded,
+        ),
+        (1006, "Can't create database 'a' (errno: 28)", ServerOverloaded),
+        (1004, "Can't create file 'a28' (errno: 13)", SqlError),
+        (3, "Error writing file 'a' (Errcode: 28 \"No space left on device\")", ServerOverloaded),
         (1290, "running with the --read-only option", ReadOnlyViolated),
         (1290, "running with the --secure-file-priv option", SqlError),
         (1213, "Deadlock found", DeadlockDetected),
@@ -130,3 +138,9 @@ def test_a_refused_connection_is_explained(
 
 def test_every_number_is_known_once() -> None:
     assert all(issubclass(kind, BulkheadError) for kind in BY_NUMBER.values())
+
+
+def test_who_names_no_database_is_refused_at_the_servers_own() -> None:
+    error = mysql.OperationalError(1045, "Access denied for user 'root'@'localhost'")
+    found = translate_connect(error, server="db:3306", role="root", database="", timeout_s=5)
+    assert found.message == "The server db:3306 refuses role 'root' for database 'mysql'."

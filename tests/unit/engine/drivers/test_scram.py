@@ -4,7 +4,8 @@ import hmac
 
 import pytest
 
-from bulkhead.engine.drivers.scram import scram_verifier
+from bulkhead.engine.drivers.scram import ITERATIONS_OF_KEYS, scram_verifier
+from bulkhead.engine.drivers.secret import Secret
 
 # The exchange of RFC 7677, section 3.
 SALT = base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
@@ -40,3 +41,10 @@ def test_the_same_password_never_gives_the_same_verifier() -> None:
 def test_a_password_that_would_need_preparation_is_refused(password: str) -> None:
     with pytest.raises(ValueError, match="printable ASCII"):
         scram_verifier(password)
+
+
+def test_passwords_that_are_stretched_least_have_256_bits() -> None:
+    password = Secret(bytes(range(32))).password("shop_service")
+    assert len(base64.urlsafe_b64decode(password + "=")) == 32
+    verifier = scram_verifier(password, iterations=ITERATIONS_OF_KEYS)
+    assert verifier.startswith("SCRAM-SHA-256$1:")

@@ -1,7 +1,7 @@
 """What people write and what servers write back get one form."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkhead.engine.drivers.protocol import Dialect
@@ -194,6 +194,7 @@ def test_nan_is_the_text_that_it_is_written_as() -> None:
     assert canonical("x <> 'NaN'", POSTGRESQL) == canonical("(x <> 'NaN'::numeric)", POSTGRESQL)
 
 
+@settings(max_examples=20)  # each is a depth; the deep ones take long
 @given(st.integers(1, 3000))
 def test_depth_is_bounded(depth: int) -> None:
     assert canonical("(" * depth + "a" + ")" * depth, POSTGRESQL)

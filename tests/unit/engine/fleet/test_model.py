@@ -30,20 +30,43 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5
     password=TEXT,
     key=st.none() | TEXT,
     pooled=st.booleans(),
+    pooler=st.none() | st.just("pooler.example.com:6432"),
 )
 def test_a_configuration_that_was_sealed_is_the_same_again(
-    kind: ServerKind, tls: Tls, password: str, key: str | None, pooled: bool
+    kind: ServerKind, tls: Tls, password: str, key: str | None, pooled: bool, pooler: str | None
 ) -> None:
     made = config(
         kind=kind,
         tls=tls,
         password=SecretText(password),
         pooled=pooled,
+        pooler=pooler,
         ca_pem="-----BEGIN",
         project_url="https://x.example.com",
         service_role_key=key if key is None else SecretText(key),
     )
     assert ConnectionConfig.from_bytes(made.to_bytes()) == made
+
+
+@pytest.mark.parametrize(
+    ("pooler", "address"),
+    [
+        ("pooler.example.com:6432", ("pooler.example.com", 6432)),
+        ("10.0.0.5:6432", ("10.0.0.5", 6432)),
+        ("[::1]:6432", ("::1", 6432)),
+        (None, None),
+    ],
+)
+def test_a_pooler_is_a_host_and_a_port(pooler: str | None, address: tuple[str, int] | None) -> None:
+    assert config(pooler=pooler).pooler_address == address
+
+
+@pytest.mark.parametrize(
+    "pooler", ["", "host", "host:", ":6432", "host:0", "host:70000", "a,b:1", "h:6 4"]
+)
+def test_anything_else_is_no_pooler(pooler: str) -> None:
+    with pytest.raises(Invalid, match="pooler"):
+        config(pooler=pooler)
 
 
 def test_passwords_show_up_nowhere(caplog: pytest.LogCaptureFixture) -> None:

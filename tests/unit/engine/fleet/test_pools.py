@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from bulkhead.engine.connections.breaker import DatabaseUnavailable
 from bulkhead.engine.connections.pool import PoolExhausted
-from bulkhead.engine.drivers.errors import LoginRefused, ServerUnreachable, TooManyConnections
+from bulkhead.engine.drivers.errors import (
+    LoginRefused,
+    ServerUnreachable,
+    StatementTimeout,
+    TooManyConnections,
+)
 from bulkhead.engine.drivers.identity import IdentityMismatch
 from bulkhead.engine.drivers.protocol import Dialect
 from bulkhead.engine.errors import BulkheadError, Invalid
@@ -36,6 +41,9 @@ class Wire:
         await asyncio.sleep(0)
         if tenant != self.tenant:
             raise IdentityMismatch(tenant=tenant, reason="it is another's")
+
+    async def limit_statements(self, limit_s: float, *, timeout_s: float) -> None:
+        raise NotImplementedError
 
     def is_closed(self) -> bool:
         return self.closed
@@ -218,6 +226,39 @@ async def test_a_server_that_is_crowded_for_a_moment_is_asked_again() -> None:
     assert (place_of(pool).attempts, pool.breaker.failures) == (3, 0)
 
 
+async def run_out_of_time(pool: TenantPool, *, usable: bool) -> None:
+    lease = await pool.acquire()
+    pool.failed(StatementTimeout())
+    pool.release(lease, usable=usable)
+
+
+@pytest.mark.parametrize("usable", [True, False])
+async def test_tenants_that_have_hung_share_an_eighth_until_they_answer(*, usable: bool) -> None:
+    server = Server(8)
+    stuck = [server.pool(number) for number in range(4)]
+    for pool in stuck:
+        await run_out_of_time(pool, usable=usable)
+    assert server.budget.taken == (1 if usable else 0)
+    one, other, *_ = stuck
+    lease = await one.acquire()
+    with pytest.raises(PoolExhausted):
+        await other.acquire()
+    for number in range(10, 16):
+        await use(server.pool(number))
+    one.succeeded()
+    await use(other)
+    one.release(lease, usable=True)
+    assert server.budget.taken == server.limit
+
+
+async def test_a_breaker_opens_for_who_can_be_connected_to_but_never_answers() -> None:
+    pool = Server(8).pool(1)
+    for _ in range(3):
+        await run_out_of_time(pool, usable=False)
+    with pytest.raises(DatabaseUnavailable):
+        await pool.acquire()
+
+
 @pytest.mark.parametrize(
     "refusal",
     [
@@ -338,7 +379,7 @@ class Bank:
     async def close(self) -> None:
         self.check()
         assert [pool.in_use + pool.stats.waiting for pool in self.pools] == [0] * 5
-        assert not self.server.budget.is_contended
+        assert not self.server.budget.has_queue
         for pool in self.pools:
             assert await pool.drain(1)
         assert (self.server.budget.taken, self.server.open) == (0, set())

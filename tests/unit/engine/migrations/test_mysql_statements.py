@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bulkhead.engine.migrations.mysql_statements import (
@@ -90,6 +90,8 @@ def test_what_takes_effect_as_a_whole_is_allowed(sql: str) -> None:
 
 
 @given(st.text())
+@example("\xa0")
+@example("\x1f;\xa0 \x1f")
 def test_any_text_is_split_or_refused(text: str) -> None:
     try:
         statements = split_mysql_statements(text)
@@ -97,4 +99,4 @@ def test_any_text_is_split_or_refused(text: str) -> None:
         return
     for statement in statements:
         assert statement.text in text
-        assert statement.text.strip()
+        assert statement.text.strip(" \t\r\n")
