@@ -1,7 +1,8 @@
 """What all tests share; the fixtures with databases come from `bulkhead.engine.testing`."""
 
+import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 import structlog
@@ -10,9 +11,22 @@ from hypothesis import settings
 from bulkhead.engine.settings import Settings
 from bulkhead.web.logs import configure_logs
 
-# Machines differ in speed, so that a deadline would fail the slow ones only.
-settings.register_profile("bulkhead", deadline=None, print_blob=True)
-settings.load_profile("bulkhead")
+# Machines differ in speed, so that a deadline would fail the slow ones only. A commit passes or
+# fails alike each time; `make test ARGS=--hypothesis-profile=explore` looks for other examples.
+settings.register_profile("explore", deadline=None, print_blob=True)
+settings.register_profile("repeat", settings.get_profile("explore"), derandomize=True)
+settings.load_profile("repeat")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected stays to the end, so nobody need look through it for garbage."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True)

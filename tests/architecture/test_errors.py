@@ -4,9 +4,12 @@ import string
 from collections import defaultdict
 
 import pytest
-from render_errors import PAGE, load_errors, render_page
+from click.testing import CliRunner
+from render_errors import PAGE, render_page
 
-from bulkhead.engine.errors import BulkheadError
+from bulkhead.cli.main import cli
+from bulkhead.engine.errors import BulkheadError, NotFound
+from bulkhead.web.error_catalogue import load_errors
 
 ERRORS = load_errors()
 
@@ -33,3 +36,18 @@ def test_an_error_says_what_happened(error: type[BulkheadError]) -> None:
     assert text.endswith("."), "the docstring is the message: a whole sentence"
     # A malformed placeholder would leave the message unfilled without a word.
     assert all(name != "" for _, name, _, _ in string.Formatter().parse(text))
+
+
+def test_the_command_line_explains_a_code() -> None:
+    told = CliRunner().invoke(cli, ["explain", "pooler_exhausted"])
+    assert told.exit_code == 0
+    assert "HTTP status 503" in told.stdout
+    assert "What to do: Repeat the request." in told.stdout
+    assert "Worth repeating after 1 s." in told.stdout
+
+
+def test_the_command_line_suggests_a_code_for_one_that_there_is_not() -> None:
+    told = CliRunner().invoke(cli, ["explain", "pooler_exausted"])
+    assert isinstance(told.exception, NotFound)
+    assert "pooler_exhausted" in str(told.exception)
+    assert told.stdout == ""

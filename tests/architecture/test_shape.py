@@ -13,7 +13,16 @@ def codes(source: str, name: str = "web/module.py") -> list[str]:
 
 
 def test_the_package_has_its_shape(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(ROOT / "src" / "bulkhead") == 0, capsys.readouterr().out
+    assert main(ROOT / "src" / "bulkhead", ROOT / "tests") == 0, capsys.readouterr().out
+
+
+def test_a_giant_among_tests_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "test_short.py").write_text("x = 1\n" * 400)
+    giant = tmp_path / "unit" / "test_giant.py"
+    giant.parent.mkdir()
+    giant.write_text("x = 1\n" * 401)
+    assert main(tmp_path / "nothing", tmp_path) == 1
+    assert capsys.readouterr().out.startswith(f"{giant}:1: size-file ")
 
 
 def test_a_giant_is_noticed() -> None:

@@ -2,13 +2,17 @@
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
+import pgbouncer_server
 import pytest
 from mariadb_server import ABSENT, MariadbServer, find_mariadbd, run_mariadb
+from pgbouncer_server import PgbouncerServer, find_pgbouncer, run_pgbouncer
 from tests.integration.engine.drivers.tls_server import make_certificates
 
+from bulkhead.engine.drivers.endpoint import Endpoint
 from bulkhead.engine.testing import MEMORY, TestServers, open_test_servers
 
 
@@ -27,4 +31,29 @@ def mariadb() -> Iterator[MariadbServer]:
     folder.chmod(0o755)
     with run_mariadb(folder / "mariadb", make_certificates("localhost")) as server:
         yield server
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+StartPgbouncer = Callable[..., PgbouncerServer]
+"""Takes what `run_pgbouncer` takes, but the folder."""
+
+
+@pytest.fixture
+def start_pgbouncer() -> Iterator[StartPgbouncer]:
+    """Starts PgBouncers, which the test may do with as it likes."""
+    if find_pgbouncer() is None:
+        pytest.skip(pgbouncer_server.ABSENT)
+    folder = Path(tempfile.mkdtemp(prefix="bulkhead-"))
+    folder.chmod(0o755)
+    with ExitStack() as stack:
+
+        def start(
+            upstream: Endpoint,
+            certificates: Mapping[str, bytes] | None = None,
+            **settings: object,
+        ) -> PgbouncerServer:
+            home = folder / str(len(list(folder.iterdir())))
+            return stack.enter_context(run_pgbouncer(home, upstream, certificates, **settings))
+
+        yield start
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,7 @@
 """How much the scenarios try: enough for every commit, or all that there is.
 
-`BULKHEAD_TEST_EFFORT=<n>` multiplies rounds, histories and kills, and from 2 on tries every point
-in real processes too; CONTRIBUTING.md tells when.
+`BULKHEAD_TEST_EFFORT=<n>` multiplies rounds, histories and examples, and from 2 on breaks every
+guard and kills at every point in both placements; CONTRIBUTING.md tells when.
 """
 
 import os
@@ -9,6 +9,5 @@ import os
 EFFORT = int(os.environ.get("BULKHEAD_TEST_EFFORT", "1"))  # noqa: TID251 - tests have no Settings
 THOROUGH = EFFORT > 1
 
-RACE_ROUNDS = 3 * EFFORT
-HISTORIES = 4 * EFFORT
-KILL_ROUNDS = 3 * EFFORT
+RACE_ROUNDS = 2 * EFFORT
+HISTORIES = 3 * EFFORT

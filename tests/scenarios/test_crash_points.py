@@ -1,7 +1,8 @@
 """A process that dies at any point of a checkout leaves nothing half done and nothing done twice.
 
-Each point is tried in both placements, and once more with a customer who tries again before any
-worker does. `test_process_crashes` does the same to real processes.
+Each point is tried in one of the placements, in both with more effort (`effort.py`), and once more
+with a customer who tries again before any worker does. `test_killed_process` does the same to real
+processes.
 """
 
 from uuid import UUID

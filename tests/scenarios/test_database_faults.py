@@ -4,12 +4,14 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 import httpx
 import pytest
+from tests.integration.apps.commerce.shop import checkout_of, wish
 from tests.integration.engine.messaging.faulty_proxy import proxy_for, through_proxy
 from tests.scenarios.books import INVARIANTS, verify_books
 from tests.scenarios.market import Market, Order, open_market, website
@@ -24,8 +26,9 @@ DATABASES = ("orders", "products", "users")
 CLIENTS = 24
 OK = 200
 POOL_SIZE = 4
-STATEMENT_TIMEOUT_S = 0.5
+STATEMENT_TIMEOUT_S = 2.0
 ACQUIRE_S = 1.0
+"""For a connection to the database that is away; for others everybody waits as long as it takes."""
 RECOVERY_S = 40.0
 """How long a test waits at most; it goes on as soon as what it waits for is there."""
 
@@ -40,9 +43,7 @@ async def market(
     async with open_market(
         servers, home, apart=True, pool_size=POOL_SIZE, statement_timeout_s=STATEMENT_TIMEOUT_S
     ) as market:
-        for database in market.system.router:
-            for pool in database.pools.values():
-                pool.acquire_timeout_s = ACQUIRE_S
+        be_patient(market, RECOVERY_S)
         yield market
         await verify_books(market, invariants=INVARIANTS)
 
@@ -95,6 +96,26 @@ async def refusing(market: Market, database: str) -> AsyncIterator[Market]:
 
 
 FAULTS = {"stopped": stopped, "hanging": hanging, "refusing": refusing}
+
+
+@asynccontextmanager
+async def broken(market: Market, fault: str, database: str) -> AsyncIterator[Market]:
+    """One of the faults, and nobody waits for long for a connection to its database."""
+    async with FAULTS[fault](market, database) as shop:
+        be_patient(shop, RECOVERY_S)
+        be_patient(shop, ACQUIRE_S, {database})
+        try:
+            yield shop
+        finally:
+            be_patient(shop, RECOVERY_S)
+
+
+def be_patient(market: Market, patience_s: float, names: Container[str] = DATABASES) -> None:
+    """Let whoever needs one of the databases wait so long for a connection."""
+    for database in market.system.router:
+        if database.name in names:
+            for pool in database.pools.values():
+                pool.acquire_timeout_s = patience_s
 
 
 async def reach(market: Market, database: str) -> None:
@@ -169,7 +190,7 @@ async def test_what_does_not_need_the_database_goes_on(
     await market.place(known)
     await drain(market.system)
     orders = [await market.order() for _ in range(CLIENTS // 2)]
-    async with FAULTS[fault](market, away) as shop, website(shop.system) as site:
+    async with broken(market, fault, away) as shop, website(shop.system) as site:
         acts = acts_of(site, known)
         needs = acts.pop(away)
         async with asyncio.TaskGroup() as group:
@@ -189,5 +210,25 @@ async def test_what_does_not_need_the_database_goes_on(
     assert open_breakers(market) == set()
     await expire_leases(market.system)
     assert {await market.told(order) for order in orders} == {"confirmed"}
+    await market.settle_down()
+    await verify_books(market)
+
+
+@pytest.mark.parametrize(
+    ("away", "code"), [("orders", "saga_unanswered"), ("products", "unavailable")]
+)
+async def test_a_customer_is_answered_before_all_time_outs_are_over(
+    market: Market, away: str, code: str
+) -> None:
+    """Of what was only read nothing is begun; what may be written is asked after by its key."""
+    order = await market.order()
+    checkout = replace(checkout_of(market.system), answer_s=0.5, read_s=0.3)
+    wanted = wish((order.variant, order.quantity))
+    async with hanging(market, away):
+        with pytest.raises(Unavailable) as told:
+            await checkout.place(order.claims, order.key, wanted)
+    assert told.value.code == code
+    await back(market, away)
+    assert await market.told(order) == "confirmed"
     await market.settle_down()
     await verify_books(market)

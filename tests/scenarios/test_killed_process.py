@@ -4,94 +4,61 @@ Nothing but starting it again repairs it: no command is run, no table is touched
 """
 
 import asyncio
-import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-
-from bulkhead.web.serving import find_port
+from tests.scenarios.process import PAUSE_S, TRIES_MAX, Process, folder_of_homes, open_process
 
 CLIENTS = 4
 ORDERS = 6
-TRIES_MAX = 600
-PAUSE_S = 0.1
+WAIT_S = 20.0
+"""For one answer at most, however slow the machine is."""
+POINTS = (
+    "relay.delivered",
+    "saga.place_order.settle.after",
+    "saga.place_order.charge.after",
+    "saga.place_order.open_order.after",
+)
+"""From the end of an order to its beginning: who finishes one order passes none that follow."""
 UNSETTLED = {"saga_in_progress", "saga_pending"}
 ADDRESS = {"name": "Ada", "line1": "1 Row", "city": "Bristol", "country": "GB"}
 
 
 @dataclass
 class Shop:
-    """A home, and the process that serves it at the moment."""
+    """The process, and what it has answered."""
 
-    home: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = None
+    process: Process
     answers: dict[str, Any] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    async def start(self, **environment: str) -> None:
-        command = [sys.executable, "-m", "bulkhead", "--json", "--home", str(self.home)]
-        self.process = await asyncio.to_thread(
-            subprocess.Popen,
-            [*command, "up", "--port", str(self.port)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "BULKHEAD_LEASE_S": "1", **environment},  # noqa: TID251
-        )
-        async with httpx.AsyncClient() as http:
-            for _ in range(TRIES_MAX):
-                try:
-                    if (await http.get(f"{self.url}/readyz")).status_code == 200:
-                        return
-                except httpx.TransportError:
-                    assert self.process.poll() is None, "it ended before it was up"
-                await asyncio.sleep(PAUSE_S)
-        pytest.fail("it did not come up")
-
-    async def end(self, number: signal.Signals) -> None:
-        assert self.process is not None, "started before"
-        self.process.send_signal(number)
-        await asyncio.to_thread(self.process.wait)
-
-    async def examine(self) -> int:
-        """Run the doctor until it has nothing to complain of, for a bounded time."""
-        command = [sys.executable, "-m", "bulkhead", "--json", "--home", str(self.home), "doctor"]
-        for _ in range(30):
-            done = await asyncio.to_thread(
-                subprocess.run, command, stdout=subprocess.PIPE, check=False
-            )
-            findings = json.loads(done.stdout)
-            if done.returncode == 0 and all(f["level"] in {"ok", "info"} for f in findings):
-                return 0
-            await asyncio.sleep(1)
-        pytest.fail(str([f for f in findings if f["level"] not in {"ok", "info"}]))
+        return self.process.url
 
 
-@asynccontextmanager
-async def open_shop(home: Path, **environment: str) -> AsyncIterator[Shop]:
-    shop = Shop(home, find_port("127.0.0.1", 0))
-    await shop.start(**environment)
-    try:
-        yield shop
-    finally:
-        if shop.process is not None and shop.process.poll() is None:
-            await shop.end(signal.SIGTERM)
+@pytest.fixture(scope="module")
+async def process() -> AsyncIterator[Process]:
+    """The application with its sample; tests bring orders of their own."""
+    with folder_of_homes() as folder:
+        async with open_process(folder / "home") as process:
+            yield process
+
+
+@pytest.fixture
+async def shop(process: Process) -> Shop:
+    """Started again where a test that failed has left nothing running."""
+    assert process.process is not None, "started by the fixture"
+    if process.process.poll() is not None:
+        await process.start()
+    return Shop(process)
 
 
 async def sign_in(shop: Shop) -> str:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=WAIT_S) as http:
         answer = await http.post(
             f"{shop.url}/commerce/auth/v1/token?grant_type=password",
             json={"email": "ada@example.com", "password": "harbour lights"},
@@ -101,7 +68,7 @@ async def sign_in(shop: Shop) -> str:
 
 
 async def find_variants(shop: Shop) -> list[str]:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=WAIT_S) as http:
         answer = await http.get(f"{shop.url}/commerce/products?limit=20&in_stock=true")
     return [item["variants"][0]["id"] for item in answer.json()["items"]]
 
@@ -114,7 +81,7 @@ async def buy(shop: Shop, token: str, key: str, variant: str) -> None:
         "payment_source": "tok_visa",
     }
     headers = {"authorization": f"Bearer {token}", "idempotency-key": key}
-    async with httpx.AsyncClient(timeout=20) as http:
+    async with httpx.AsyncClient(timeout=WAIT_S) as http:
         for _ in range(TRIES_MAX):
             try:
                 answer = await http.post(
@@ -135,7 +102,7 @@ async def buy(shop: Shop, token: str, key: str, variant: str) -> None:
 async def verify_answers(shop: Shop, token: str) -> None:
     """Whoever was told that the order stands finds it confirmed."""
     headers = {"authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=WAIT_S) as http:
         for status, told in shop.answers.values():
             assert status in {201, 409}, told
             if status == 201:
@@ -144,50 +111,41 @@ async def verify_answers(shop: Shop, token: str) -> None:
                 assert order["state"] == "confirmed"
 
 
-async def test_a_shop_that_is_killed_under_load_gives_every_customer_an_answer(
-    tmp_path: Path,
-) -> None:
-    async with open_shop(tmp_path / "home") as shop:
-        token, variants = await sign_in(shop), await find_variants(shop)
-
-        async def shopper(number: int) -> None:
-            for turn in range(ORDERS):
-                variant = variants[(number + turn) % len(variants)]
-                await buy(shop, token, f"{number}-{turn}", variant)
-
-        async with asyncio.TaskGroup() as group:
-            for number in range(CLIENTS):
-                group.create_task(shopper(number))
-            for served in (3, 10):
-                for _ in range(TRIES_MAX):
-                    if len(shop.answers) >= served:
-                        break
-                    await asyncio.sleep(0.01)
-                await shop.end(signal.SIGKILL)
-                await shop.start()
-        assert len(shop.answers) == CLIENTS * ORDERS
-        assert await shop.examine() == 0
-        await verify_answers(shop, token)
-
-
-@pytest.mark.parametrize(
-    "point",
-    [
-        "saga.place_order.open_order.after",
-        "saga.place_order.charge.after",
-        "saga.place_order.settle.after",
-        "relay.delivered",
-    ],
-)
-async def test_a_process_that_dies_at_a_point_is_put_right_by_the_next(
-    tmp_path: Path, point: str
-) -> None:
-    async with open_shop(tmp_path / "home", BULKHEAD_FAILPOINT=point) as shop:
-        token, [variant, *_] = await sign_in(shop), await find_variants(shop)
-        buying = asyncio.create_task(buy(shop, token, "once", variant))
-        assert shop.process is not None, "started above"
-        assert await asyncio.to_thread(shop.process.wait, 60) == 137
-        await shop.start()
+async def test_a_process_that_dies_at_a_point_is_put_right_by_the_next(shop: Shop) -> None:
+    token, [variant, *_] = await sign_in(shop), await find_variants(shop)
+    await shop.process.end(signal.SIGKILL)
+    await shop.process.start(BULKHEAD_FAILPOINT=POINTS[0])
+    for point, following in zip(POINTS, [*POINTS[1:], None], strict=True):
+        buying = asyncio.create_task(buy(shop, token, point, variant))
+        await shop.process.killed_itself()
+        armed = {} if following is None else {"BULKHEAD_FAILPOINT": following}
+        await shop.process.start(**armed)
         await buying
-        assert await shop.examine() == 0
-        await verify_answers(shop, token)
+    assert set(shop.answers) == set(POINTS)
+    await shop.process.examine("commerce")
+    await verify_answers(shop, token)
+
+
+async def test_a_shop_that_is_killed_under_load_gives_every_customer_an_answer(
+    shop: Shop,
+) -> None:
+    token, variants = await sign_in(shop), await find_variants(shop)
+
+    async def shopper(number: int) -> None:
+        for turn in range(ORDERS):
+            variant = variants[(number + turn) % len(variants)]
+            await buy(shop, token, f"{number}-{turn}", variant)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(CLIENTS):
+            group.create_task(shopper(number))
+        for served in (3, 10):
+            for _ in range(TRIES_MAX):
+                if len(shop.answers) >= served:
+                    break
+                await asyncio.sleep(0.01)
+            await shop.process.end(signal.SIGKILL)
+            await shop.process.start()
+    assert len(shop.answers) == CLIENTS * ORDERS
+    await shop.process.examine("commerce")
+    await verify_answers(shop, token)

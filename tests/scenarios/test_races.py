@@ -4,6 +4,7 @@ Two processes serve them, so that nothing is kept apart by what only one of them
 """
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -24,9 +25,11 @@ from bulkhead.apps.commerce.orders.checkout.model import PaymentBody
 from bulkhead.apps.commerce.orders.refunds.service import request_refund
 from bulkhead.apps.commerce.products.cart.service import add_to_cart
 from bulkhead.capabilities.identity import create_user
+from bulkhead.engine import failpoints
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.ids import new_id
+from bulkhead.engine.messaging import saga_runner
 from bulkhead.engine.system import build_system
 from bulkhead.engine.testing import TestServers
 
@@ -250,6 +253,32 @@ async def test_cancelling_twenty_times(shops: Sequence[Market], round_number: in
     await end_of_day(shops)
     refunds = "select count(*) from refunds where order_id = $1"
     assert await shops[0].run("orders", refunds, order.id) == 1
+    assert kept(shops[0])[str(order.id)] == 0
+
+
+async def test_cancelling_while_another_process_is_giving_the_money_back(
+    shops: Sequence[Market], round_number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saga_runner, "REPEAT_WAIT_S", 0.0)
+    order, reached = await shops[0].order(), asyncio.Event()
+    await shops[0].place(order)
+
+    async def cancel(shop: Market) -> object:
+        told = await checkout_of(shop.system).cancel(order.claims, order.id, "changed my mind")
+        return json.loads(told)["state"]
+
+    point = "saga.refund_payment.refund.before"
+    failpoints.arm(point, failpoints.Mode.STALL)
+    failpoints.observe(lambda name: reached.set() if name == point else None)
+    try:
+        first = asyncio.create_task(cancel(shops[0]))
+        await reached.wait()
+        assert await cancel(shops[1]) == "cancelled"
+    finally:
+        failpoints.observe(None)
+        failpoints.disarm(point)
+    assert await first == "cancelled"
+    await end_of_day(shops)
     assert kept(shops[0])[str(order.id)] == 0
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import jwt
+from quiet_port import quiet_port
 from supabase import AsyncClient, AsyncClientOptions, create_async_client
 from tests.contract.clients.applications import NEIGHBOUR, shop_with_functions
 
@@ -28,7 +29,7 @@ from bulkhead.engine.testing import TestServers
 from bulkhead.gateway.keyring import open_keyring
 from bulkhead.gateway.keys import KeyKind
 from bulkhead.web.compose import compose
-from bulkhead.web.serving import find_port, serving
+from bulkhead.web.serving import serving
 
 PASSWORD = "correct horse battery"  # noqa: S105
 ADDRESS = {
@@ -179,7 +180,7 @@ async def open_storefronts(
     servers: TestServers, home: Path
 ) -> AsyncIterator[tuple[Storefront, Storefront]]:
     """Serve the shop and the club side by side, on a port of this machine."""
-    settings = Settings(home=home, port=find_port("127.0.0.1", 0))
+    settings = Settings(home=home, port=quiet_port())
     async with AsyncExitStack() as stack:
         systems = [
             await stack.enter_async_context(servers.system(application, settings))

@@ -9,12 +9,19 @@ from typing import Any
 
 from tests.unit.demo.retail_rows import EVERYTHING, file_text
 
+from bulkhead.engine.testing import MEMORY
+
 
 def demo(*arguments: str, folder: Path) -> tuple[int, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "bulkhead", "--json", "-q", "demo", *arguments],
         cwd=folder,
-        env={"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env={
+            "PATH": os.defpath,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            # Where the databases are made; in memory, syncing costs nothing.
+            "TMPDIR": str(MEMORY if MEMORY.is_dir() else folder),
+        },
         capture_output=True,
         check=False,
     )

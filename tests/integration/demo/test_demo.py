@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from quiet_port import quiet_port
 
 from bulkhead.apps.commerce.application import APPLICATION
 from bulkhead.demo.generated import generate_retail
@@ -18,7 +19,7 @@ from bulkhead.engine.settings import Settings
 from bulkhead.engine.system import System
 from bulkhead.engine.testing import TestServers
 from bulkhead.web.compose import compose
-from bulkhead.web.serving import find_port, serving
+from bulkhead.web.serving import serving
 
 INVOICES = 150
 REVENUE = "revenue per month and country is what the invoices add up to"
@@ -41,7 +42,7 @@ class Shown:
 
 @asynccontextmanager
 async def open_site(servers: TestServers, home: Path) -> AsyncIterator[System]:
-    settings = Settings(home=home, port=find_port("127.0.0.1", 0))
+    settings = Settings(home=home, port=quiet_port())
     async with AsyncExitStack() as stack:
         system = await stack.enter_async_context(servers.system(APPLICATION, settings))
         composed = compose([system], settings)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import httpx
 import jwt
 import pytest
+from quiet_port import quiet_port
 from tests.integration.gateway.conftest import Shop
 from tests.integration.web.raw import send_raw
 
@@ -21,7 +22,7 @@ from bulkhead.engine.testing import TestServers
 from bulkhead.gateway.keyring import RELOAD_S, open_keyring
 from bulkhead.gateway.keys import KeyKind
 from bulkhead.web.compose import compose
-from bulkhead.web.serving import Serving, find_port, serving
+from bulkhead.web.serving import Serving, serving
 
 FUNCTIONS = """
 create function public.whoami() returns json language sql stable
@@ -240,7 +241,7 @@ async def test_a_database_that_is_away_is_said_in_time_and_the_others_go_on(
     settings = Settings(home=tmp_path_factory.mktemp("away"))
     async with servers.system(load_application("commerce"), settings) as whole:
         nowhere = PostgresDriver(
-            f"postgresql://nobody@127.0.0.1:{find_port('127.0.0.1', 0)}/postgres", b"x" * 32
+            f"postgresql://nobody@127.0.0.1:{quiet_port()}/postgres", b"x" * 32
         )
         placements = [
             replace(each, driver=nowhere) if each.database == "orders" else each

@@ -134,6 +134,7 @@ async def test_an_idle_connection_is_closed(hasty_web: Serving) -> None:
         "POST /sample/items HTTP/1.1\r\nHost: x\r\nContent-Length: 2x\r\n",
         "POST /sample/items HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, identity\r\n",
         "GET /livez HTTP/1.1\r\n",
+        "GET /livez HTTP/1.1\r\nHost: x\r\nHost: y\r\n",
         "GET /livez HTTP/9.9\r\nHost: x\r\n",
         "GET /livez\xff HTTP/1.1\r\nHost: x\r\n",
         "GET /li\tvez HTTP/1.1\r\nHost: x\r\n",

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from fastapi import APIRouter
+from quiet_port import quiet_port
 from tests.integration.engine.references.shop_application import SHOP
 
 from bulkhead.engine.connections.claims import ANON
@@ -14,9 +15,9 @@ from bulkhead.engine.drivers.postgres import PostgresDriver
 from bulkhead.engine.settings import Settings
 from bulkhead.engine.system import System
 from bulkhead.engine.testing import TestServers
+from bulkhead.web import health
 from bulkhead.web.compose import compose
 from bulkhead.web.server import Mount, create_app
-from bulkhead.web.serving import find_port
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +28,7 @@ async def shop(servers: TestServers) -> AsyncIterator[System]:
 
 def away(database: OpenDatabase) -> OpenDatabase:
     """The same database on a server that is not there."""
-    port = find_port("127.0.0.1", 0)
-    driver = PostgresDriver(f"postgresql://nobody@127.0.0.1:{port}/postgres", b"x" * 32)
+    driver = PostgresDriver(f"postgresql://nobody@127.0.0.1:{quiet_port()}/postgres", b"x" * 32)
     return OpenDatabase("shop", "away", driver, database.spec, Budget(4), statement_timeout_s=1.0)
 
 
@@ -68,7 +68,10 @@ async def test_a_process_without_any_database_is_not_ready(shop: System) -> None
     assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
 
 
-async def test_probes_that_come_together_ask_a_database_once(shop: System) -> None:
+async def test_probes_that_come_together_ask_a_database_once(
+    shop: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "ANSWER_AGE_S_MAX", 600.0)
     pool = shop.database("sales").visitors
     async with connect(compose([shop], shop.settings).app) as client:
         before = pool.stats.acquired

@@ -1,6 +1,6 @@
 from decimal import Decimal
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.demo.retail_rows import (
     EVERYTHING,
@@ -130,6 +130,7 @@ def test_there_is_as_much_stock_as_is_ordered_unless_it_is_short_on_purpose() ->
     assert all(short.stock[each] == wanted[each] for each in wanted.keys() - short.short)
 
 
+@settings(max_examples=8)  # each is an order book of its own; there are 400
 @given(st.integers(min_value=1, max_value=400))
 def test_the_plan_of_an_order_book_adds_up(limit: int) -> None:
     dataset = generate_retail(limit)

@@ -71,6 +71,8 @@ def test_a_request_of_http_1_1_names_its_host() -> None:
         verify_request(request(headers=[]))
     with pytest.raises(HostMissing):
         verify_request(request(headers=[(b"host", b"")]))
+    with pytest.raises(HostMissing):
+        verify_request(request(headers=[(b"host", b"x"), (b"host", b"x")]))
     verify_request(request(headers=[], http_version="1.0"))
 
 

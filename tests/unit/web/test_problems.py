@@ -3,6 +3,7 @@ import pytest
 from bulkhead.engine.connections.breaker import DatabaseUnavailable
 from bulkhead.engine.drivers.errors import LoginRefused, ServerUnreachable
 from bulkhead.engine.errors import BulkheadError, Conflict, NotFound, Unauthenticated
+from bulkhead.engine.fleet.refusal import TenantMoving
 from bulkhead.web.problems import problem_headers, render_problem
 
 
@@ -51,6 +52,12 @@ def test_a_failure_says_which_database_is_away() -> None:
     problem = render_problem(DatabaseUnavailable(database="commerce.orders"), "r1")
     assert problem["database"] == "commerce.orders"
     assert "Idempotency-Key" in problem["hint"]
+
+
+def test_a_store_that_is_moved_says_that_it_takes_moments() -> None:
+    problem = render_problem(TenantMoving(tenant="3f"), "r1")
+    assert problem["detail"] == "Tenant 3f is being moved to another server."
+    assert problem["hint"] == "It takes moments. Repeat the request."
 
 
 def test_headers_say_when_to_repeat_and_how_to_sign_in() -> None:

@@ -1,29 +1,10 @@
-from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
 from bulkhead.engine.errors import ConfigurationInvalid
 from bulkhead.http.asgi import Receive, Scope, Send
-from bulkhead.web.proxies import TrustedProxies, find_client
-
-PROXIES = [ip_network("10.0.0.0/8")]
-
-
-@pytest.mark.parametrize(
-    ("forwarded", "client"),
-    [
-        ("203.0.113.7", "203.0.113.7"),
-        ("203.0.113.7, 10.1.1.1", "203.0.113.7"),
-        ("1.1.1.1, 203.0.113.7, 10.1.1.1, 10.2.2.2", "203.0.113.7"),
-        ("2001:db8::1", "2001:db8::1"),
-        ("203.0.113.7, not an address", None),
-        ("10.1.1.1", None),
-        ("", None),
-    ],
-)
-def test_the_client_is_the_last_stranger(forwarded: str, client: str | None) -> None:
-    assert find_client(forwarded, PROXIES) == client
+from bulkhead.web.proxies import TrustedProxies
 
 
 async def seen_by_the_application(peer: str, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
@@ -52,6 +33,22 @@ async def test_a_trusted_proxy_s_word_is_taken() -> None:
         "10.9.9.9", (b"x-forwarded-for", b"203.0.113.7"), (b"x-forwarded-proto", b"https")
     )
     assert (scope["client"][0], scope["scheme"]) == ("203.0.113.7", "https")
+
+
+async def test_a_proxy_is_known_on_a_socket_for_both_families() -> None:
+    scope = await seen_by_the_application(
+        "::ffff:10.9.9.9", (b"x-forwarded-for", b"203.0.113.7"), (b"x-forwarded-proto", b"https")
+    )
+    assert (scope["client"][0], scope["scheme"]) == ("203.0.113.7", "https")
+
+
+@pytest.mark.parametrize("forwarded", [None, b"", b"nonsense", b"203.0.113.7, nonsense"])
+async def test_a_proxy_that_says_nothing_to_the_point_is_the_client(
+    forwarded: bytes | None,
+) -> None:
+    headers = [] if forwarded is None else [(b"x-forwarded-for", forwarded)]
+    scope = await seen_by_the_application("10.9.9.9", *headers)
+    assert scope["client"][0] == "10.9.9.9"
 
 
 async def test_a_header_of_the_client_s_own_does_not_hide_the_proxy_s() -> None:

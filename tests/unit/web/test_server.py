@@ -7,7 +7,7 @@ from uuid import UUID
 import httpx
 import pytest
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from bulkhead.engine.errors import NotFound
 from bulkhead.engine.settings import Settings
@@ -18,6 +18,7 @@ router = APIRouter(prefix="/carts", tags=["carts"])
 
 
 class Line(BaseModel):
+    model_config = ConfigDict(extra="forbid")
     product_id: UUID
     quantity: int
 
@@ -77,6 +78,30 @@ async def test_an_invalid_body_says_where(client: httpx.AsyncClient) -> None:
     assert all(finding.keys() == {"path", "message"} for finding in answer.json()["errors"])
 
 
+async def test_an_answer_is_not_much_larger_than_what_was_invalid(
+    client: httpx.AsyncClient,
+) -> None:
+    """Of a body that is wrong all over the first errors are told, and no name in full."""
+    id_of = "0190c1d2-aaaa-7bbb-8ccc-123456789012"
+    strange = {"product_id": id_of, "quantity": 1} | {f"{n}{'x' * 5000}": 0 for n in range(99)}
+    answer = await client.post(f"{CART}/lines", json=strange)
+    problem = answer.json()
+    assert (problem["code"], problem["errors_total"]) == ("request_invalid", 99)
+    assert len(problem["errors"]) == 20
+    assert len(answer.content) < 10_000
+
+
+async def test_a_head_is_answered_as_a_get_without_its_body(client: httpx.AsyncClient) -> None:
+    for path in ("/livez", CART, "/commerce/nothing", f"{CART}/lines"):
+        got, head = await client.get(path), await client.head(path)
+        assert head.status_code == got.status_code
+        assert head.content == b""
+        told = ("content-type", "content-length", "allow")
+        assert [head.headers.get(name) for name in told] == [got.headers.get(name) for name in told]
+    text = (await client.get("/metrics")).text
+    assert 'method="HEAD",route="/commerce/carts/{cart_id}",status="404"' in text
+
+
 async def test_an_unknown_address_and_a_wrong_method_are_told_apart(
     client: httpx.AsyncClient,
 ) -> None:
@@ -84,7 +109,14 @@ async def test_an_unknown_address_and_a_wrong_method_are_told_apart(
     wrong = await client.delete(CART)
     assert (missing.status_code, missing.json()["code"]) == (404, "route_missing")
     assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
-    assert wrong.headers["allow"] == "GET"
+    assert wrong.headers["allow"] == "GET, HEAD"
+
+
+async def test_nobody_is_sent_to_a_host_that_the_request_names(client: httpx.AsyncClient) -> None:
+    for path in (f"{CART}/", f"/{CART}", "/livez/"):
+        answer = await client.get(path, headers={"host": "evil.example"})
+        assert (answer.status_code, answer.json()["code"]) == (404, "route_missing")
+        assert "evil" not in str(answer.headers)
 
 
 async def test_a_failure_tells_nothing_but_its_request_id(client: httpx.AsyncClient) -> None:
@@ -171,6 +203,22 @@ async def test_every_problem_s_type_leads_to_its_meaning(client: httpx.AsyncClie
     assert (await client.get(path)).status_code == 200
     errors = (await client.get(f"{path}.json")).json()
     assert code in {error["code"] for error in errors}
+
+
+async def test_what_is_refused_before_a_route_is_described_for_all_of_them() -> None:
+    own = APIRouter(responses={"4XX": {"model": Line}})
+
+    @own.get("/own")
+    async def refuse() -> None:
+        """Never asked."""
+
+    app = create_app([Mount("commerce", "A shop", [router, own])], Settings())
+    async with connect(app) as client:
+        paths = (await client.get("/openapi.json")).json()["paths"]
+    both = {"application/json", "application/problem+json"}
+    assert paths["/commerce/own"]["get"]["responses"]["4XX"]["content"].keys() == both
+    described = paths["/commerce/carts/{cart_id}"]["get"]["responses"]["default"]
+    assert described["content"].keys() == {"application/problem+json"}
 
 
 async def test_the_description_says_where_the_apis_of_a_gateway_stand() -> None:

@@ -188,3 +188,18 @@ async def pay_order(orders: Caller, draft: Draft | None = None) -> Draft:
     (row,) = await orders.call("settle_orders", [draft.report()])
     assert row["state"] == "confirmed", row
     return draft
+
+
+async def read(orders: Caller, draft: Draft, column: str = "state") -> Any:
+    return await orders.value(f"select {column} from orders where id = $1", draft.order_id)
+
+
+async def settle(orders: Caller, *reports: dict[str, object]) -> dict[str, Any]:
+    rows = await orders.call("settle_orders", reports)
+    return rows[0]
+
+
+async def cancel(orders: Caller, draft: Draft, state: str = "cancelled") -> dict[str, Any]:
+    wish = {"order_id": draft.order_id, "state": state, "reason": "changed my mind"}
+    (row,) = await orders.call("cancel_orders", [wish])
+    return row

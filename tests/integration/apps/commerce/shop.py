@@ -71,7 +71,7 @@ async def add_variant(system: System, *, stock: int, price: str = "10.00") -> Va
 
 
 def checkout_of(system: System) -> Checkout:
-    """The requests of customers, without HTTP around them."""
+    """The requests of customers, without HTTP around them, who wait as long as it takes."""
     outside: Outside = system.outside
     return Checkout(
         system.database("orders"),
@@ -79,6 +79,8 @@ def checkout_of(system: System) -> Checkout:
         system.sagas,
         outside.payments,
         outside.rules,
+        answer_s=60.0,
+        read_s=60.0,
     )
 
 

@@ -17,6 +17,14 @@ from tests.integration.apps.commerce.shop import (
 
 from bulkhead.apps.commerce.application import APPLICATION
 from bulkhead.apps.commerce.orders.checkout.model import PriceChanged
+from bulkhead.apps.commerce.orders.history.service import OrderStateRefused, move_order
+from bulkhead.apps.commerce.products.cart.service import (
+    accept_prices,
+    add_to_cart,
+    merge_lines,
+    remove_line,
+    set_quantity,
+)
 from bulkhead.apps.commerce.products.inventory.model import StockExhausted
 from bulkhead.apps.commerce.products.pricing.model import CartEmpty, VariantUnknown
 from bulkhead.engine.connections.claims import SERVICE, Claims
@@ -48,6 +56,24 @@ async def test_an_order_holds_stock_is_charged_and_confirmed(shop: System) -> No
     async with shop.database("users").transaction(claims) as tx:
         [entry] = await tx.fetch("select action, subject_id from user_activity_logs")
     assert (entry["action"], str(entry["subject_id"])) == ("order.confirmed", placed["order_id"])
+
+
+async def test_what_is_put_into_the_cart_after_it_was_ordered_stays_there(shop: System) -> None:
+    claims, products = await add_user(shop), shop.database("products")
+    once, anew, more = [(await add_variant(shop, stock=9)).id for _ in range(3)]
+    async with products.transaction(claims) as tx:
+        await merge_lines(tx, {once: 2, anew: 2, more: 2})
+    await checkout_of(shop).place(claims, "key", wish())
+    async with products.transaction(claims) as tx:
+        await accept_prices(tx)
+        await set_quantity(tx, once, 1)
+        await remove_line(tx, anew)
+        await add_to_cart(tx, anew, 1)
+        await add_to_cart(tx, more, 3)
+    await drain(shop)
+    async with products.transaction(claims) as tx:
+        lines = await tx.fetch("select variant_id, quantity from shopping_cart")
+    assert {line["variant_id"]: line["quantity"] for line in lines} == {anew: 1, more: 3}
 
 
 async def test_a_repeat_with_the_same_key_gets_the_first_order(shop: System) -> None:
@@ -145,6 +171,9 @@ async def test_a_cancelled_order_gives_stock_and_money_back(shop: System) -> Non
     assert await stock_of(shop, variant) == (5, 0)
     assert charged(shop) == 0
     assert await states_of(shop) == ["cancelled"]
+    with pytest.raises(OrderStateRefused):
+        async with shop.database("orders").transaction(SERVICE) as tx:
+            await move_order(tx, UUID(placed["order_id"]), "shipped")
 
 
 async def test_an_order_cancelled_before_its_stock_was_sold_gives_it_back(shop: System) -> None:

@@ -47,6 +47,13 @@ async def test_loading_the_sample_again_changes_nothing(shop: System) -> None:
     assert (before["products"], before["user_profiles"], before["coupons"]) == (200, 16, 4)
 
 
+async def test_what_somebody_took_out_of_the_sample_stays_out(shop: System) -> None:
+    async with shop.database("orders").transaction(SERVICE) as tx:
+        await tx.execute("delete from coupons where code = 'FIVER'")
+    assert "200 products in 25 categories" in await load_sample(shop)
+    assert (await counts(shop))["coupons"] == 3
+
+
 async def test_every_product_of_the_sample_is_listed(shop: System) -> None:
     async with shop.database("products").transaction(ANON, read_only=True) as db:
         page = json.loads(await list_products(db, parse_listing([("sort", "rating")])))

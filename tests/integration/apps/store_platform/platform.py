@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
+from tests.integration.apps.store_platform.described import Description
 
-from bulkhead.apps.store_platform.application import APPLICATION, mount
+from bulkhead.apps.store_platform.application import APPLICATION, mount, people_of
 from bulkhead.apps.store_platform.fleet import Platform
+from bulkhead.apps.store_platform.master.stores.model import STORES_SETTING
 from bulkhead.apps.store_platform.views import Stores
 from bulkhead.capabilities.identity import Identity, create_user, sign_in_as
+from bulkhead.capabilities.identity.passwords import Passwords
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.drivers.protocol import DatabaseSpec
+from bulkhead.engine.fleet.supabase import SupabaseAccess
 from bulkhead.engine.ids import new_id
 from bulkhead.engine.provisioning.spares import drop_own
 from bulkhead.engine.settings import Settings
@@ -25,6 +30,7 @@ from bulkhead.engine.testing import TestServers
 from bulkhead.web.server import Mount, create_app
 
 BASE = "http://platform.test/store_platform"
+PASSWORD_COST = 4
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,13 @@ class Caller:
         return UUID((await self.post("/stores", {"name": name, "slug": slug}))["id"])
 
 
+async def at_once(calls: Iterable[Coroutine[Any, Any, httpx.Response]]) -> list[httpx.Response]:
+    """The answers to calls that are made at the same time."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(call) for call in calls]
+    return [task.result() for task in tasks]
+
+
 @dataclass(frozen=True)
 class Site:
     """The platform as its users see it."""
@@ -68,12 +81,7 @@ class Site:
     system: System
     platform: Platform
     http: httpx.AsyncClient
-
-    @property
-    def people(self) -> Identity:
-        assert self.system.application.people is not None
-        people: Identity = self.system.application.people(self.system)
-        return people
+    people: Identity
 
     @property
     def stores(self) -> Stores:
@@ -98,25 +106,43 @@ class Site:
         assert (await self.provision(owner, store))["status"] == "active"
         return store
 
+    async def let_owners_have(self, stores: int) -> None:
+        """Let each owner have so many stores."""
+        setting = "insert into platform_settings (name, value) values ($1, to_jsonb($2::int))"
+        await self.value(setting, STORES_SETTING, stores)
+
     async def value(self, sql: str, *args: object) -> Any:
         async with self.platform.master.transaction(SERVICE) as tx:
             return await tx.fetchval(sql, *args)
 
 
 @asynccontextmanager
-async def open_site(servers: TestServers, home: Path) -> AsyncIterator[Site]:
-    """The platform with a master of its own, and a server on which stores are made."""
+async def open_site(
+    servers: TestServers, home: Path, supabase: SupabaseAccess | None = None
+) -> AsyncIterator[Site]:
+    """The platform with a master of its own, and a server on which stores are made.
+
+    Answers to its client are held against the description. `supabase` is a cloud on this machine
+    instead of Supabase's own.
+    """
     settings = Settings(home=home)
     async with servers.system(APPLICATION, settings) as system:
         await system.vault.unlock()
+        if supabase is not None:
+            system.outside._platform = Platform.build(system, supabase)
         mounted = mount(system)
         platform: Platform = system.outside.platform(system)
         routers: Any = mounted.routers  # The engine does not know FastAPI.
-        app = create_app([Mount("store_platform", "Store platform", routers)], settings)
+        streamed: Any = mounted.streamed
+        whole = Mount("store_platform", "Store platform", routers, streamed=streamed)
+        app = create_app([whole], settings)
         transport = httpx.ASGITransport(app)
+        # Whom the tests make signs in without the password.
+        people = replace(people_of(system), passwords=Passwords(PASSWORD_COST))
         try:
-            async with httpx.AsyncClient(transport=transport) as http:
-                yield Site(system, platform, http)
+            hooks = {"response": [Description.of(routers, "/store_platform").verify]}
+            async with httpx.AsyncClient(transport=transport, event_hooks=hooks) as http:
+                yield Site(system, platform, http, people)
         finally:
             await drop_stores(platform)
             await platform.close()

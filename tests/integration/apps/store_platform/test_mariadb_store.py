@@ -3,19 +3,17 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from mariadb_server import MariadbServer
+from tests.integration.apps.store_platform.mariadb import (
+    PASSWORD,
+    make_mariadb,
+    open_mariadb_store,
+)
 from tests.integration.apps.store_platform.platform import Caller, Site, open_site
 
-from bulkhead.engine.drivers.endpoint import Session, Tls
-from bulkhead.engine.drivers.mysql_connection import open_connection
-from bulkhead.engine.drivers.mysql_wire import Target
-from bulkhead.engine.ids import new_id
 from bulkhead.engine.testing import TestServers
-
-PASSWORD = "hunter2 and more"  # noqa: S105
 
 
 @pytest.fixture(scope="module")
@@ -29,28 +27,7 @@ async def site(
 
 @pytest.fixture
 async def config(mariadb: MariadbServer) -> dict[str, Any]:
-    """A new database on the server with a user of its own, as an owner would make it."""
-    name = f"shop_{new_id().hex[-10:]}"
-    target = Target("127.0.0.1", mariadb.port, Tls.DISABLE, is_local=True)
-    session = Session("root", mariadb.password, "mysql")
-    root = await open_connection(target, session, timeout_s=10)
-    try:
-        for statement in (
-            f"create database `{name}` character set utf8mb4",
-            f"create user `{name}`@`%` identified by '{PASSWORD}'",
-            f"grant all on `{name}`.* to `{name}`@`%`",
-        ):
-            await root.execute(statement, (), timeout_s=10)
-    finally:
-        root.terminate()
-    return {
-        "host": "127.0.0.1",
-        "port": mariadb.port,
-        "database": name,
-        "username": name,
-        "password": PASSWORD,
-        "ssl": False,
-    }
+    return await make_mariadb(mariadb)
 
 
 @pytest.fixture
@@ -64,7 +41,7 @@ async def test_a_store_is_provisioned_on_mariadb_and_no_secret_is_shown(
     told = await owner.post("/provision/test", {"databaseType": "mysql", "config": config})
     assert "MariaDB" in told["serverVersion"]
     assert told["tables"] == 0
-    store, status = await open_store(site, owner, config)
+    store, status = await open_mariadb_store(site, owner, config)
     assert status["tablesCreated"] == status["totalTables"] > 12
     shown = await owner.get(f"/stores/{store}")
     assert (shown["database_type"], shown["database_name"]) == ("mysql", config["database"])
@@ -74,7 +51,7 @@ async def test_a_store_is_provisioned_on_mariadb_and_no_secret_is_shown(
 async def test_a_store_on_mariadb_is_sold_from_like_any_other(
     site: Site, owner: Caller, config: dict[str, Any]
 ) -> None:
-    store, _ = await open_store(site, owner, config)
+    store, _ = await open_mariadb_store(site, owner, config)
     path = f"/stores/{store}"
     product, order, wish = await sell(owner, path)
     assert order["total"] == "14.5000"
@@ -103,19 +80,6 @@ async def test_a_wrong_password_is_told_and_leaves_nothing(
     wrong = {**config, "password": "no"}
     answer = await owner.send("POST", "/provision/test", {"databaseType": "mysql", "config": wrong})
     assert answer.json()["code"] == "login_refused"
-
-
-async def open_store(
-    site: Site, owner: Caller, config: dict[str, Any]
-) -> tuple[UUID, dict[str, Any]]:
-    """A store with its database on the server, and the status of the job that made it."""
-    store = await owner.make_store()
-    body = {"storeId": str(store), "databaseType": "mysql", "config": config}
-    job = (await owner.post("/provision", body))["jobId"]
-    await site.platform.provisioning.run_once()
-    status = await owner.get(f"/provision/{job}/status")
-    assert status["status"] == "active", status
-    return store, status
 
 
 async def sell(owner: Caller, path: str) -> tuple[str, dict[str, Any], dict[str, Any]]:

@@ -8,15 +8,35 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
+from mariadb_server import MariadbServer
+from tests.integration.apps.store_platform.mariadb import make_mariadb, open_mariadb_store
 from tests.integration.apps.store_platform.platform import Caller, Site, open_site
+from tests.integration.engine.fleet.stalled import stalled
 
-from bulkhead.apps.store_platform.jobs import roll_up_stores
+from bulkhead.apps.store_platform.jobs import recount_products, roll_up_stores
+from bulkhead.apps.store_platform.master.intelligence.service import begin_anew, get_read_until
+from bulkhead.apps.store_platform.master.metering.service import list_doubted
+from bulkhead.apps.store_platform.store.catalogue_tables import PRICES
+from bulkhead.apps.store_platform.store.figures.service import list_changes
+from bulkhead.apps.store_platform.store.records.service import add_record, move_stock
 from bulkhead.apps.store_platform.store.sales.model import LineBody, OrderBody
+from bulkhead.apps.store_platform.store.sales_tables import ORDERS
 from bulkhead.apps.store_platform.views import READ
+from bulkhead.engine.clock import now
+from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.failpoints import FailpointReached
 from bulkhead.engine.fleet.model import TenantId
 from bulkhead.engine.ids import new_id
 from bulkhead.engine.testing import TestServers, crash_at
+
+REPORTS = """
+insert into revenue_reports (month, plan_name, currency)
+select date_trunc('month', now() at time zone 'UTC') - make_interval(months => m), p, 'USD'
+from generate_series(0, 3) m, unnest(array['starter', 'professional', 'enterprise']) p
+on conflict do nothing
+"""
+"""Months with several plans each."""
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +63,9 @@ async def goods(site: Site, store: UUID) -> UUID:
     values = {"sku": key.hex, "slug": key.hex, "name": "Lamp"}
     await site.stores.add_product(store, key, values)
     async with site.platform.fleet.transaction(TenantId(store)) as db:
-        await db.execute(
-            "insert into prices (id, product_id, currency, amount) values ($1, $2, 'USD', 10)",
-            [new_id(), key],
-        )
-        await db.execute(
-            "insert into inventory (product_id, location, on_hand) values ($1, 'main', 100)", [key]
-        )
+        price = {"product_id": key, "currency": "USD", "amount": 10}
+        await add_record(db, PRICES, new_id(), price)
+        await move_stock(db, key, 100, kind="receipt")
     return key
 
 
@@ -79,6 +95,22 @@ async def test_a_day_is_added_up_and_a_repeat_changes_nothing(
         assert (day["average_order_value"], day["customers"]) == ("25.00", 1)
 
 
+@pytest.mark.parametrize("begins", [False, True])
+async def test_what_was_read_before_other_rows_came_is_not_written(
+    site: Site, owner: Caller, store: UUID, *, begins: bool
+) -> None:
+    await order(site, store, await goods(site, store))
+    async with stalled(READ, site.stores.roll_up(store)) as rolling:
+        async with site.platform.fleet.transaction(TenantId(store)) as db:
+            await db.execute("delete from orders")
+        async with site.platform.master.transaction(SERVICE) as tx:
+            await begin_anew(tx, store)
+            if begins:
+                await get_read_until(tx, store)
+    assert await rolling is False
+    assert await days(owner, store) == []
+
+
 async def test_what_comes_late_or_is_cancelled_corrects_its_own_day(
     site: Site, owner: Caller, store: UUID
 ) -> None:
@@ -98,6 +130,37 @@ async def test_what_comes_late_or_is_cancelled_corrects_its_own_day(
     today, before = await days(owner, store)
     assert (today["orders"], today["orders_cancelled"], today["revenue"]) == (0, 1, "0.00")
     assert before["revenue"] == "40.00"
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+async def test_many_orders_that_were_changed_at_once_are_all_seen(
+    site: Site, owner: Caller, mariadb: MariadbServer, kind: str
+) -> None:
+    if kind == "postgresql":
+        store = await site.open_store(owner)
+    else:
+        store, _ = await open_mariadb_store(site, owner, await make_mariadb(mariadb))
+    product = await goods(site, store)
+    changed_at = now().replace(hour=12, minute=0, second=0, microsecond=5) - dt.timedelta(days=20)
+    first_at = changed_at.replace(hour=23, minute=59, second=59, microsecond=999_999)
+    first_at -= dt.timedelta(days=19)
+    expected = []
+    for number in range(7):
+        made = await order(site, store, product)
+        placed_at = first_at + dt.timedelta(days=number)
+        expected.append(placed_at.date())
+        async with site.platform.fleet.transaction(TenantId(store)) as db:
+            at = {"placed_at": placed_at, "updated_at": changed_at}
+            await db.execute(sa.update(ORDERS).where(ORDERS.c.id == made).values(**at))
+    for rows in (1, 3, 7, 8):
+        async with site.platform.fleet.transaction(TenantId(store), read_only=True) as db:
+            seen = await list_changes(db, changed_at, page_rows=rows)
+            later = await list_changes(db, seen.until, page_rows=rows)
+        assert seen.days == tuple(expected)
+        assert later.days == ()
+    await site.stores.roll_up(store)
+    found = await owner.get(f"/stores/{store}/analytics?days=60")
+    assert sum(day["orders"] for day in found["days"]) == 7
 
 
 async def test_a_crash_between_reading_and_writing_loses_nothing(
@@ -133,6 +196,35 @@ async def test_the_job_adds_up_the_platform_and_staff_sees_it(
     assert today["orders_created"] >= 1
     assert today["api_calls"] >= 1
     assert (await owner.refused("GET", "/platform/statistics"))[0] == 403
+    await site.value(REPORTS)
+    months = [row["month"] for row in (await staff.get("/platform/revenue?months=2"))["months"]]
+    assert (len(months), len(set(months))) == (6, 2)
     assert (await owner.get(f"/stores/{store}"))["api_calls_month"] >= 1
     [performance] = (await owner.get(f"/stores/{store}/analytics"))["performance"]
     assert performance["calls"] >= 1
+
+
+async def test_a_number_of_products_that_is_in_doubt_is_counted_once(
+    site: Site, store: UUID
+) -> None:
+    await goods(site, store)
+    doubt = "update usage_counters set used = 7, doubted_at = now() where store_id = $1"
+    await site.value(doubt, store)
+    async with site.platform.master.transaction(SERVICE, read_only=True) as db:
+        as_of = dict(await list_doubted(db, UUID(int=0)))[store]
+    await goods(site, store)
+    assert not await site.stores.recount_products(store, as_of), "one came meanwhile"
+    held = "update usage_holds set settled_at = null where store_id = $1 returning amount"
+    assert await site.value(held, store) == 1
+    assert await recount_products(site.system) == 0
+    await site.value(held.replace("null", "now()"), store)
+    assert await recount_products(site.system) == 1
+    shown = """
+        select format('%s %s', c.used, s.product_count)
+        from usage_counters c
+        join stores s on s.id = c.store_id
+        where s.id = $1
+          and c.metric = 'products'
+    """
+    assert await site.value(shown, store) == "2 2"
+    assert await recount_products(site.system) == 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from asyncio import Task
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 from fastapi import FastAPI
+from tests.integration.waiting import until_it_waits
 
 from bulkhead.capabilities.identity import (
     Identity,
@@ -25,6 +28,7 @@ from bulkhead.capabilities.identity import (
 from bulkhead.capabilities.identity.mail.service import QueuedMail, list_mail
 from bulkhead.engine.application import Application
 from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.connections.transaction import Transaction
 from bulkhead.engine.settings import Settings
 from bulkhead.engine.system import System
 from bulkhead.engine.topology import Database, Table, Topology
@@ -157,6 +161,25 @@ def fragment(location: str) -> dict[str, str]:
     """What a redirect hands to the page."""
     values = parse_qs(urlsplit(location).fragment, keep_blank_values=True)
     return {name: value[0] for name, value in values.items()}
+
+
+@asynccontextmanager
+async def overtaking(club: Club, work: Awaitable[T]) -> AsyncIterator[tuple[Transaction, Task[T]]]:
+    """A transaction that ends once `work`, which begins behind the block, waits for it.
+
+    The task is done when all of this is over.
+    """
+
+    async def run() -> T:
+        await begun.wait()
+        return await work
+
+    begun = asyncio.Event()
+    async with asyncio.TaskGroup() as group, club.identity.users.transaction(SERVICE) as tx:
+        task = group.create_task(run())
+        yield tx, task
+        begun.set()
+        await until_it_waits(task, tx)
 
 
 async def together(count: int, work: Callable[[int], Awaitable[T]]) -> list[T]:

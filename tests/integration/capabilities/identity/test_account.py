@@ -1,7 +1,11 @@
 import pytest
-from tests.integration.capabilities.identity.club import PASSWORD, Club
+from tests.integration.capabilities.identity.club import PASSWORD, Club, overtaking
 
 from bulkhead.capabilities.identity import tidy
+from bulkhead.capabilities.identity.administration import UserSpec, change_user
+from bulkhead.capabilities.identity.errors import EmailTaken, PhoneTaken
+from bulkhead.capabilities.identity.model import Client
+from bulkhead.engine.errors import BulkheadError
 
 NEW = "another fine password"
 
@@ -131,3 +135,38 @@ async def test_tidying_up_leaves_what_is_still_needed(club: Club) -> None:
         assert await club.value(f"select count(*) from {table}") == 0
     waiting = await club.value("select count(*) from private.mail_queue")
     assert waiting == 2, "mail that was not handed over yet is never forgotten"
+
+
+async def test_whoever_is_banned_meanwhile_changes_nothing(club: Club) -> None:
+    token = (await club.member())["access_token"]
+    change = club.browser.send("PUT", "/user", {"data": {"name": "Ada"}}, token=token)
+    async with overtaking(club, change) as (tx, changing):
+        await tx.execute("update auth.users set banned_until = now() + interval '1 day'")
+    answer = changing.result()
+    assert (answer.status_code, answer.json()["error_code"]) == (403, "user_banned")
+    assert await club.value("select raw_user_meta_data ->> 'name' from auth.users") is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "taken"),
+    [
+        (UserSpec(email="new@example.com"), EmailTaken),
+        (UserSpec(phone="4930123"), PhoneTaken),
+    ],
+)
+async def test_what_another_user_is_given_meanwhile_is_taken(
+    club: Club, spec: UserSpec, taken: type[BulkheadError]
+) -> None:
+    await club.member()
+    await club.member("bob@example.com")
+    first, second = [row["id"] for row in await club.rows("select id from auth.users")]
+    with pytest.raises(ExceptionGroup) as refused:
+        async with overtaking(club, change_user(club.identity, second, spec, Client())) as (tx, _):
+            await tx.execute(
+                "update auth.users set email = coalesce($2, email), phone = coalesce($3, phone)"
+                " where id = $1",
+                first,
+                spec.email,
+                spec.phone,
+            )
+    assert refused.group_contains(taken)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.integration.capabilities.identity.club import QUICK, Club, open_club
+from tests.scenarios.effort import EFFORT
 
 from bulkhead.engine.system import System
 
@@ -58,7 +59,7 @@ async def phones(system: System) -> Club:
     return open_club(system, identity_settings=replace(QUICK, phone_enabled=True))
 
 
-@settings(max_examples=200, suppress_health_check=SHARED)
+@settings(max_examples=100 * EFFORT, suppress_health_check=SHARED)
 @given(path=st.sampled_from(PATHS), body=BODIES | st.binary(max_size=60))
 async def test_no_body_breaks_anything_or_gets_anybody_in(
     phones: Club, path: str, body: dict[str, Any] | bytes
@@ -71,7 +72,7 @@ async def test_no_body_breaks_anything_or_gets_anybody_in(
         assert answer.headers["x-sb-error-code"] == answer.json()["error_code"]
 
 
-@settings(max_examples=120, suppress_health_check=SHARED)
+@settings(max_examples=60 * EFFORT, suppress_health_check=SHARED)
 @given(body=BODIES)
 async def test_no_body_breaks_a_user_or_makes_more_of_them(
     phones: Club, body: dict[str, Any]
@@ -93,7 +94,7 @@ async def test_no_body_breaks_a_user_or_makes_more_of_them(
     assert (row["phone"], row["role"], row["app"]) == (None, "authenticated", None)
 
 
-@settings(max_examples=60, suppress_health_check=SHARED)
+@settings(max_examples=40 * EFFORT, suppress_health_check=SHARED)
 @given(
     query=st.dictionaries(
         st.sampled_from(("token", "type", "redirect_to", "scope", "grant_type")),

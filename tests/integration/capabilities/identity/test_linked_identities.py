@@ -5,7 +5,13 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.integration.capabilities.identity.club import QUICK, Club, open_club, together
+from tests.integration.capabilities.identity.club import (
+    QUICK,
+    Club,
+    open_club,
+    overtaking,
+    together,
+)
 
 from bulkhead.engine.ids import new_id
 from bulkhead.engine.system import System
@@ -50,6 +56,16 @@ async def test_without_the_number_the_address_is_left(phones: Club) -> None:
         "where payload ->> 'action' = 'identity_unlinked'"
     )
     assert logged == "phone"
+
+
+async def test_whoever_is_signed_out_meanwhile_takes_nothing_away(phones: Club) -> None:
+    token, ids = await member(phones)
+    async with overtaking(phones, unlink(phones, token, ids["email"])) as (tx, unlinking):
+        await tx.execute("select from auth.users for no key update")
+        await tx.execute("delete from auth.sessions")
+    answer = unlinking.result()
+    assert (answer.status_code, answer.json()["error_code"]) == (403, "session_not_found")
+    assert await phones.value("select count(*) from auth.identities") == len(ids)
 
 
 async def test_without_the_address_the_number_is_left(phones: Club) -> None:

@@ -1,15 +1,30 @@
 """Sign-ins that end with a code only the client can exchange which began them."""
 
+import asyncio
 import base64
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from tests.integration.capabilities.identity.club import QUICK, Club, open_club, together
+from tests.integration.capabilities.identity.club import (
+    QUICK,
+    Club,
+    open_club,
+    overtaking,
+    together,
+)
+from tests.integration.waiting import until_it_waits
 
 from bulkhead.capabilities.identity import tidy
+from bulkhead.capabilities.identity.administration import UserSpec, change_user
+from bulkhead.capabilities.identity.directory.service import bury_user
+from bulkhead.capabilities.identity.flows.service import end_flows
+from bulkhead.capabilities.identity.model import Client
+from bulkhead.capabilities.identity.users.service import lock_user
+from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.system import System
 
 EMAIL = "ada@example.com"
@@ -147,6 +162,52 @@ async def test_a_user_who_was_banned_meanwhile_does_not_get_in(club: Club) -> No
     await club.rows("update auth.users set banned_until = now() + interval '1 day'")
     answer = await exchange(club, code)
     assert (answer.status_code, answer.json()["error_code"]) == (400, "user_banned")
+
+
+async def test_a_user_who_is_being_deleted_does_not_get_in(club: Club) -> None:
+    await club.browser.sign_up(**PKCE)
+    code, user_id = await code_of(club), await club.value("select id from auth.users")
+    async with overtaking(club, exchange(club, code)) as (tx, exchanging):
+        await lock_user(tx, user_id)
+        await bury_user(tx, user_id)
+    answer = exchanging.result()
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "user_not_found")
+    assert await club.value("select count(*) from auth.sessions") == 0
+
+
+async def set_by_user(club: Club) -> None:
+    token = (await club.browser.sign_in()).json()["access_token"]
+    body = {"password": "another fine password"}
+    assert (await club.browser.send("PUT", "/user", body, token=token)).status_code == 200
+
+
+async def set_by_operator(club: Club) -> None:
+    spec = UserSpec(password="another fine password")  # noqa: S106
+    user_id = await club.value("select id from auth.users")
+    await change_user(club.identity, user_id, spec, Client())
+
+
+@pytest.mark.parametrize("change", [set_by_user, set_by_operator])
+async def test_another_password_voids_codes_that_were_not_exchanged(
+    club: Club, change: Callable[[Club], Awaitable[None]]
+) -> None:
+    await club.member()
+    await club.browser.send("POST", "/otp", {"email": EMAIL, **PKCE})
+    code = await code_of(club)
+    await change(club)
+    answer = await exchange(club, code)
+    assert (answer.status_code, answer.json()["error_code"]) == (404, "flow_state_not_found")
+
+
+async def test_a_code_waits_for_the_change_of_password_that_voids_it(club: Club) -> None:
+    await club.browser.sign_up(**PKCE)
+    code, user_id = await code_of(club), await club.value("select id from auth.users")
+    async with asyncio.TaskGroup() as group, club.identity.users.transaction(SERVICE) as tx:
+        await lock_user(tx, user_id)
+        exchanging = group.create_task(exchange(club, code))
+        await until_it_waits(exchanging, tx)
+        await end_flows(tx, user_id)
+    assert exchanging.result().json()["error_code"] == "flow_state_not_found"
 
 
 async def test_the_digits_of_the_mail_still_sign_in_at_once(club: Club) -> None:

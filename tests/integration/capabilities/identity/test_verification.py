@@ -1,4 +1,5 @@
 # ruff: noqa: S106 - made-up passwords are what this file is about
+import asyncio
 from collections import Counter
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
@@ -13,7 +14,12 @@ from tests.integration.capabilities.identity.club import (
     open_club,
     together,
 )
+from tests.integration.waiting import until_it_waits
 
+from bulkhead.capabilities.identity.codes.service import delete_codes
+from bulkhead.capabilities.identity.model import CodeKind
+from bulkhead.capabilities.identity.users.service import lock_user
+from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.system import System
 
 EMAIL = "ada@example.com"
@@ -321,3 +327,23 @@ async def test_a_malformed_verification_is_refused(club: Club, body: dict[str, s
     answer = await club.browser.send("POST", "/verify", body)
     assert answer.status_code in {400, 422}
     assert answer.json()["error_code"] == "validation_failed"
+
+
+@pytest.mark.parametrize("by_link", [True, False])
+async def test_a_code_waits_for_the_change_of_password_that_voids_it(
+    club: Club, *, by_link: bool
+) -> None:
+    await club.browser.sign_up()
+    digits, link = await club.latest_code()
+    user_id = await club.value("select id from auth.users")
+    body = {"type": "signup", "email": EMAIL, "token": digits}
+    if by_link:
+        following = club.browser.send("GET", local(link))
+    else:
+        following = club.browser.send("POST", "/verify", body)
+    async with asyncio.TaskGroup() as group, club.identity.users.transaction(SERVICE) as tx:
+        await lock_user(tx, user_id)
+        task = group.create_task(following)
+        await until_it_waits(task, tx)
+        await delete_codes(tx, user_id, CodeKind)
+    assert "otp_expired" in task.result().text + task.result().headers.get("location", "")

@@ -103,10 +103,17 @@ def processes() -> dict[str, bytes]:
     return found
 
 
-def files(folder: Path, *, leave_out: frozenset[Path] = frozenset()) -> bytes:
-    """The contents of every file in a folder."""
+def files(folder: Path, since: Path, *, leave_out: frozenset[Path] = frozenset()) -> bytes:
+    """The contents of every file in a folder that was written to after the file `since`.
+
+    The servers have the databases of other tests too, written before there was any secret.
+    """
+    began = since.stat().st_mtime_ns
+    found = {path: path.stat() for path in sorted(folder.rglob("*")) if path.is_file()}
     return b"\n".join(
         path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path not in leave_out and path.stat().st_size <= FILE_BYTES_MAX
+        for path, status in found.items()
+        if path not in leave_out
+        and status.st_size <= FILE_BYTES_MAX
+        and status.st_mtime_ns >= began
     )

@@ -44,6 +44,12 @@ class Safe:
     system: System
     vault: Vault
 
+    @property
+    def key_file(self) -> Path:
+        """The file with the master key."""
+        assert self.vault.masters.path is not None, "no command"
+        return self.vault.masters.path
+
     def again(self) -> Vault:
         """The vault as the next process opens it: it has seen nothing yet."""
         return open_safe(self.system)

@@ -74,3 +74,18 @@ async def test_connections_in_the_registry_are_sealed_anew(safe: Safe) -> None:
     assert await fresh.open_endpoint("east", server.sealed_endpoint) == endpoint
     [found] = await safe.sql(f"select sealed_config from {JOBS}")
     assert await fresh.open_job(tenant, job, found["sealed_config"]) == CONFIG
+
+
+async def test_a_connection_is_not_sealed_with_a_key_that_another_process_has_destroyed(
+    safe: Safe,
+) -> None:
+    """A job that is taken back destroys its tenant's keys, and may be begun again at once."""
+    here = Seals(safe.vault.name, safe.again())
+    tenant, job = TenantId(new_id()), new_id()
+    for _ in range(2):
+        elsewhere = Seals(safe.vault.name, safe.again())
+        sealed = await here.seal_job(tenant, job, CONFIG)
+        assert await elsewhere.open_job(tenant, job, sealed) == CONFIG
+        sealed = await here.seal_connection(tenant, CONFIG)
+        assert await elsewhere.open_connection(tenant, sealed) == CONFIG
+        await safe.again().shred(str(tenant))

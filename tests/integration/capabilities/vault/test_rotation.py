@@ -17,6 +17,7 @@ from bulkhead.capabilities.vault.rotation import (
     finish_rotation,
     reseal,
     rotate_master,
+    tend_rotation,
 )
 from bulkhead.engine.monitoring.findings import Level
 from bulkhead.engine.testing import crash_at
@@ -76,7 +77,7 @@ async def test_a_new_key_in_an_operator_s_file_is_taken_at_the_next_rotation(
     safe: Safe,
 ) -> None:
     row = await safe.put("north", "hunter2")
-    path = safe.vault.masters.path
+    path = safe.key_file
     given = safe.again()
     given.masters = MasterKeys(path, is_ours=False)
     with pytest.raises(RotationRefused):
@@ -116,6 +117,34 @@ async def test_a_process_that_still_seals_with_the_former_key_is_caught_up_with(
     assert await reseal(other) == 2
     assert await key_ids(safe) == {key}
     assert await safe.get(late) == "late"
+
+
+@pytest.mark.parametrize("tenants", [3, 25], ids=["few", "many"])
+async def test_a_job_finishes_what_a_rotation_left_and_then_asks_little(
+    safe: Safe, tenants: int
+) -> None:
+    names = [f"tenant{number:02}" for number in range(tenants)]
+    rows = {name: await safe.put(name, f"of {name}") for name in names}
+    with crash_at(REWRAPPED):
+        await rotate_master(safe.vault)
+    keys = {await safe.vault.rotate_key(name) for name in names}
+    job = safe.again()
+    await job.unlock()
+    assert await tend_rotation(job) == 0, "processes may still seal with those keys"
+    assert not await key_ids(safe) & keys
+    with crash_at(RESEALED):
+        await tend_rotation(job, settled_s=0)
+    after = safe.again()
+    await after.unlock()
+    await tend_rotation(after, settled_s=0)
+    assert await key_ids(safe) == keys
+    assert [await safe.get(row) for row in rows.values()] == [f"of {name}" for name in rows]
+    left = "select count(*) as it from bulkhead.vault_keys where state = 'previous'"
+    emptied = await safe.sql(f"{left} and emptied_at is not null")
+    assert emptied == await safe.sql(left)
+    assert await tend_rotation(after, settled_s=0) == 0
+    states = await safe.sql("select state from bulkhead.vault_masters order by state")
+    assert [state["state"] for state in states] == ["current", "retired"]
 
 
 async def test_a_value_that_does_not_open_is_left_and_reported(safe: Safe) -> None:
@@ -181,7 +210,7 @@ async def test_no_request_fails_while_everything_is_rotated(safe: Safe) -> None:
 
 
 async def test_a_check_up_knows_where_a_key_should_not_be(safe: Safe) -> None:
-    path = safe.vault.masters.path
+    path = safe.key_file
     assert [*check_file(safe.vault)] == []
     path.chmod(0o644)
     assert [each.code for each in check_file(safe.vault)] == ["key_file_open"]

@@ -141,7 +141,7 @@ async def test_clients_see_neither_keys_nor_what_they_seal(safe: Safe) -> None:
 
 async def test_the_right_key_is_needed_to_start(safe: Safe) -> None:
     row = await safe.put("north", "hunter2")
-    path = safe.vault.masters.path
+    path = safe.key_file
     right = path.read_text()
     for wrong, error in (
         (None, MasterKeyMissing),

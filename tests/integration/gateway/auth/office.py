@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import jwt
 from tests.integration.capabilities.identity.club import Club
 
 from bulkhead.capabilities.identity.factors.totp import PERIOD_S, decode_secret, render_code
+from bulkhead.engine.clock import now
 from bulkhead.engine.connections.claims import Role
 from bulkhead.gateway.auth.call import Authenticate
 from bulkhead.gateway.keyring import ApiKeyRing
@@ -56,8 +57,18 @@ class Authenticator:
 
     def code(self, periods: int = 0) -> str:
         """The code of now, or of so many periods from now."""
-        step = int(time.time() // PERIOD_S) + periods  # noqa: TID251 - a clock of its own
+        step = int(now().timestamp() // PERIOD_S) + periods
         return render_code(decode_secret(self.secret), step)
+
+    def wrong_code(self) -> str:
+        """A code that is none of those that count now."""
+        right = {self.code(periods) for periods in range(-2, 3)}
+        return next(code for code in map("{:06}".format, range(10)) if code not in right)
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    decoded: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return decoded
 
 
 async def enroll(club: Club, token: str, **more: object) -> Authenticator:

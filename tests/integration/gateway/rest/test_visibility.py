@@ -139,7 +139,7 @@ def requests(draw: st.DrawFn, shop: Shop) -> tuple[str, list[tuple[str, str]], l
 
 
 @settings(
-    max_examples=120 * EFFORT,
+    max_examples=60 * EFFORT,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bulkhead.apps.store_platform.fleet import DatabaseBody, shown_of
+from bulkhead.apps.store_platform.fleet import DatabaseBody, ProjectPasswordNeeded, shown_of
 from bulkhead.engine.errors import Invalid
 from bulkhead.engine.fleet.model import ServerKind
 
@@ -32,6 +32,14 @@ def test_a_supabase_project_needs_no_more_than_its_address_and_password() -> Non
     assert config.service_role_key is not None
 
 
+def test_a_supabase_project_without_its_password_says_where_that_is_set() -> None:
+    given = body(projectUrl="https://abcdef.supabase.co", serviceRoleKey="canary-3f")
+    with pytest.raises(ProjectPasswordNeeded) as caught:
+        given.to_config(ServerKind.SUPABASE)
+    assert "project/abcdef/database/settings" in caught.value.advice
+    assert "canary" not in caught.value.message + caught.value.advice
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -53,6 +61,12 @@ def test_a_field_that_is_missing_is_told(missing: str) -> None:
     fields = {name: value for name, value in FIELDS.items() if name != missing}
     with pytest.raises(Invalid):
         body(**fields).to_config(ServerKind.POSTGRESQL)
+
+
+def test_an_empty_key_of_a_project_is_taken_for_what_it_is() -> None:
+    config = body(**FIELDS, serviceRoleKey="").to_config(ServerKind.POSTGRESQL)
+    assert config.service_role_key is not None
+    assert config.service_role_key.value == ""
 
 
 def test_a_secret_is_neither_shown_nor_printed() -> None:

@@ -36,6 +36,22 @@ def test_months_are_of_different_length(start: str, end: str) -> None:
     assert period_end(begun, "monthly").date().isoformat() == end
 
 
+def test_after_a_short_month_periods_end_on_the_day_of_before_again() -> None:
+    ends = [dt.datetime(2026, 1, 31, tzinfo=dt.UTC)]
+    for _ in range(5):
+        ends.append(period_end(ends[-1], "monthly", day=ends[0].day))
+    assert [(end.month, end.day) for end in ends[1:]] == [
+        (2, 28),
+        (3, 31),
+        (4, 30),
+        (5, 31),
+        (6, 30),
+    ]
+    leap = dt.datetime(2028, 2, 29, tzinfo=dt.UTC)
+    years = [leap.replace(year=2031, day=28), leap.replace(year=2032)]
+    assert period_end(years[0], "annual", day=29) == years[1]
+
+
 def test_a_larger_plan_costs_more_and_allows_no_less() -> None:
     plans = [PLANS[name] for name in PlanName]
     for small, large in pairwise(plans):

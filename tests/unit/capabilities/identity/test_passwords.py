@@ -89,6 +89,10 @@ def test_what_bcrypt_cannot_take_is_refused(password: str) -> None:
         "$2a$31$" + "a" * 53,
         "$2a$xx$" + "a" * 53,
         "$2a$04$" + "é" * 53,
+        "$2a$04$" + "a" * 53,
+        "$2a$04$" + "!" * 53,
+        "$2a$03$" + "." * 53,
+        "$2a$04$" + "." * 53 + "\n",
     ],
 )
 async def test_a_hash_that_is_none_matches_nothing(hashed: str | None) -> None:
@@ -114,6 +118,14 @@ async def test_without_a_hash_the_same_work_is_done(monkeypatch: pytest.MonkeyPa
         await passwords.verify("wrong horse", against)
     await passwords.verify("x" * 100, hashed)
     assert costs == [b"$2a$05$"] * 4
+
+
+@pytest.mark.parametrize("prefix", [b"2a", b"2b"])
+async def test_every_hash_that_bcrypt_makes_is_taken(prefix: bytes) -> None:
+    for _ in range(40):
+        hashed = bcrypt.hashpw(b"correct horse", bcrypt.gensalt(4, prefix)).decode()
+        check_password_hash(hashed)
+        assert await PASSWORDS.verify("correct horse", hashed.replace("$2b$", "$2y$"))
 
 
 @pytest.mark.parametrize("kind", [Type.I, Type.ID])

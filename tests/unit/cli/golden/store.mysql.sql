@@ -246,6 +246,7 @@ create table `orders` (
   `ended_at` datetime(6),
   `created_at` datetime(6) default (utc_timestamp(6)) not null,
   `updated_at` datetime(6) default (utc_timestamp(6)) not null,
+  `request_hash` varchar(64) comment 'Of the request that came with the key, so that another one is refused.',
   primary key (`id`),
   constraint `orders_currency_form` check (currency REGEXP '^[A-Z]{3}$'),
   constraint `orders_discount_total` check (discount_total between 0 and 9999999999.9999),
@@ -401,6 +402,8 @@ create index `orders_discount_id_idx` on `orders` (`discount_id`);
 create index `orders_placed_at_id_idx` on `orders` (`placed_at`, `id`);
 
 create index `orders_state_placed_at_id_idx` on `orders` (`state`, `placed_at`, `id`);
+
+create index `orders_updated_at_id_idx` on `orders` (`updated_at`, `id`);
 
 create index `product_attributes_attribute_id_kind_idx` on `product_attributes` (`attribute_id`, `kind`);
 

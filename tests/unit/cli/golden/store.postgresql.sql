@@ -246,6 +246,7 @@ create table "public"."orders" (
   "ended_at" timestamp with time zone,
   "created_at" timestamp with time zone default now() not null,
   "updated_at" timestamp with time zone default now() not null,
+  "request_hash" character varying(64),
   constraint "orders_pkey" primary key ("id"),
   constraint "orders_currency_form" check (currency ~ '^[A-Z]{3}$'),
   constraint "orders_discount_total" check (discount_total between 0 and 9999999999.9999),
@@ -401,6 +402,8 @@ create index "orders_discount_id_idx" on "public"."orders" ("discount_id");
 create index "orders_placed_at_id_idx" on "public"."orders" ("placed_at", "id");
 
 create index "orders_state_placed_at_id_idx" on "public"."orders" ("state", "placed_at", "id");
+
+create index "orders_updated_at_id_idx" on "public"."orders" ("updated_at", "id");
 
 create index "product_attributes_attribute_id_kind_idx" on "public"."product_attributes" ("attribute_id", "kind");
 
@@ -846,6 +849,8 @@ comment on table "public"."inventory" is 'How many of a product are where, and h
 comment on table "public"."orders" is 'What a customer ordered, with the amounts as they were.';
 
 comment on column "public"."orders"."idempotency_key" is 'The same key is the same order, however often it is sent.';
+
+comment on column "public"."orders"."request_hash" is 'Of the request that came with the key, so that another one is refused.';
 
 comment on table "public"."prices" is 'What a product costs, by currency, quantity and time.';
 

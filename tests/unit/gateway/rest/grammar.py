@@ -44,10 +44,24 @@ paths = st.lists(
 ).map(tuple)
 fields = st.builds(Field, columns, paths)
 types = st.sampled_from(["text", "int4", "double precision"])
+# Strategies that are made where they are drawn from cost more than what is drawn.
+booleans = st.booleans()
+aliases = st.none() | columns
+casts = st.none() | types
+aggregates = st.none() | st.sampled_from(Aggregate)
+joins = st.none() | st.sampled_from(Join)
+hints = st.none() | columns.filter(lambda name: name not in tuple(Join))
+languages = st.none() | st.sampled_from(["english", "my dict"])
+quantifiers = st.none() | st.sampled_from(Quantifier)
+operators = st.sampled_from(Operator)
+is_values = st.sampled_from(IsValue)
+texts = st.text(max_size=8)
+connectives = st.sampled_from(Connective)
+sizes = st.integers(1, 3)
 order_terms = st.builds(
     OrderTerm,
     fields,
-    st.none() | columns,
+    aliases,
     st.none() | st.sampled_from(Direction),
     st.none() | st.sampled_from(Nulls),
 )
@@ -55,26 +69,19 @@ order_terms = st.builds(
 
 @st.composite
 def select_fields(draw: st.DrawFn) -> SelectField:
-    aggregate = draw(st.none() | st.sampled_from(Aggregate))
-    alias = draw(st.none() | columns)
-    if aggregate is Aggregate.COUNT and draw(st.booleans()):
-        cast = draw(st.none() | types)
-        return SelectField(Field("*"), alias, None, aggregate, cast)
-    aggregate_cast = draw(st.none() | types) if aggregate else None
-    return SelectField(draw(fields), alias, draw(st.none() | types), aggregate, aggregate_cast)
+    aggregate = draw(aggregates)
+    alias = draw(aliases)
+    if aggregate is Aggregate.COUNT and draw(booleans):
+        return SelectField(Field("*"), alias, None, aggregate, draw(casts))
+    aggregate_cast = draw(casts) if aggregate else None
+    return SelectField(draw(fields), alias, draw(casts), aggregate, aggregate_cast)
 
 
 def _embeds(items: st.SearchStrategy[SelectItem]) -> st.SearchStrategy[SelectEmbed]:
-    return st.booleans().flatmap(
-        lambda is_spread: st.builds(
-            SelectEmbed,
-            columns,
-            st.lists(items, max_size=3).map(tuple),
-            st.none() if is_spread else st.none() | columns,
-            st.none() | columns.filter(lambda name: name not in tuple(Join)),
-            st.none() | st.sampled_from(Join),
-            st.just(is_spread),
-        )
+    inner = st.lists(items, max_size=3).map(tuple)
+    return st.one_of(
+        st.builds(SelectEmbed, columns, inner, aliases, hints, joins, st.just(value=False)),
+        st.builds(SelectEmbed, columns, inner, st.none(), hints, joins, st.just(value=True)),
     )
 
 
@@ -86,13 +93,11 @@ selects: st.SearchStrategy[SelectItem] = st.recursive(
 @st.composite
 def filters(draw: st.DrawFn) -> tuple[Filter, str]:
     """A condition, and its value apart."""
-    column, negated = draw(fields), draw(st.booleans())
-    operator = draw(st.sampled_from(Operator))
+    column, negated = draw(fields), draw(booleans)
+    operator = draw(operators)
     if operator is Operator.IS:
-        is_value = draw(st.sampled_from(IsValue))
-        return Filter(column, operator, negated=negated, is_value=is_value), ""
-    language = draw(st.none() | st.sampled_from(["english", "my dict"]))
-    quantifier = draw(st.none() | st.sampled_from(Quantifier))
+        return Filter(column, operator, negated=negated, is_value=draw(is_values)), ""
+    language, quantifier = draw(languages), draw(quantifiers)
     found = Filter(
         column,
         operator,
@@ -101,7 +106,7 @@ def filters(draw: st.DrawFn) -> tuple[Filter, str]:
         quantifier=quantifier if operator in QUANTIFIABLE else None,
         language=language if operator in FULL_TEXT else None,
     )
-    text = draw(st.text(max_size=8))
+    text = draw(texts)
     return found, render_list([text, "b"]) if operator is Operator.IN else text
 
 
@@ -193,16 +198,19 @@ def _render_term(term: OrderTerm) -> str:
     return ".".join([field, *(word for word in (term.direction, term.nulls) if word)])
 
 
+_filters = filters()
+
+
 @st.composite
 def groups(draw: st.DrawFn) -> tuple[Logic, dict[int, str]]:
     """A group with its values by slot."""
     values: dict[int, str] = {}
 
     def build(depth: int) -> Condition:
-        if depth and draw(st.booleans()):
-            items = tuple(build(depth - 1) for _ in range(draw(st.integers(1, 3))))
-            return Logic(draw(st.sampled_from(Connective)), items, draw(st.booleans()))
-        condition, value = draw(filters())
+        if depth and draw(booleans):
+            items = tuple(build(depth - 1) for _ in range(draw(sizes)))
+            return Logic(draw(connectives), items, draw(booleans))
+        condition, value = draw(_filters)
         if condition.operator is Operator.IS:
             return condition
         slot = Slot(len(values))
@@ -216,5 +224,5 @@ def groups(draw: st.DrawFn) -> tuple[Logic, dict[int, str]]:
             condition.language,
         )
 
-    items = tuple(build(2) for _ in range(draw(st.integers(1, 3))))
-    return Logic(draw(st.sampled_from(Connective)), items, draw(st.booleans())), values
+    items = tuple(build(2) for _ in range(draw(sizes)))
+    return Logic(draw(connectives), items, draw(booleans)), values

@@ -21,3 +21,5 @@ for (const attempt of [
   const { error } = await attempt;
   assert.ok(error.status >= 400 && error.status < 500, `${error.status} ${error.message}`);
 }
+
+process.exit(); // The client's timer for its channels would go on for 10 s.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from bulkhead.capabilities.identity import (
     maybe_user,
     sign_in_as,
 )
+from bulkhead.capabilities.identity.passwords import Passwords
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.ids import new_id
@@ -33,6 +34,7 @@ from bulkhead.engine.testing import TestServers
 from bulkhead.web.server import Mount, create_app
 
 BASE = "http://shop.test/commerce"
+PASSWORD_COST = 4
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ class Ware:
 @asynccontextmanager
 async def open_storefront(servers: TestServers, home: Path) -> AsyncIterator[Storefront]:
     async with servers.system(APPLICATION, Settings(home=home)) as system:
-        people = people_of(system)
+        # Whom the tests make signs in without the password.
+        people = replace(people_of(system), passwords=Passwords(PASSWORD_COST))
         products = system.database("products")
         routers = [
             catalogue_routes(products, maybe_user(people)),

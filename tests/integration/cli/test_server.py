@@ -1,0 +1,121 @@
+"""A server is tried before stores are placed on it, and left for good when it is gone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+import pytest
+from mariadb_server import MariadbServer
+from tests.integration.cli.conftest import OWNER, PASSWORD, Shop
+
+from bulkhead.cli.session import run
+from bulkhead.engine.drivers.embedded import EmbeddedDriver
+from bulkhead.engine.drivers.protocol import DatabaseSpec, Login
+
+
+@pytest.fixture
+def clerk(shop: Shop) -> Iterator[tuple[str, ...]]:
+    """The options of a login on the other server that may make nothing there."""
+
+    async def execute(statement: str) -> None:
+        connection = await asyncpg.connect(
+            host="127.0.0.1",
+            port=shop.east.port,
+            user=shop.east.user,
+            password=PASSWORD,
+            database="postgres",
+        )
+        await connection.execute(statement)
+        await connection.close()
+
+    run(execute(f"create role clerk login password '{PASSWORD}'"))
+    run(execute("grant connect on database postgres to clerk"))
+    host = ("--host", "127.0.0.1", "--port", str(shop.east.port), "--tls", "disable")
+    yield (*host, "--username", "clerk", "--password-file", str(shop.east.password_file))
+    run(execute("revoke connect on database postgres from clerk"))
+    run(execute("drop role clerk"))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("No Good", ("--host", "db.example.com", "--username", "admin")),
+        ("-", ("--host", "db.example.com", "--username", "admin")),
+        ("a" * 64, ("--host", "db.example.com", "--username", "admin")),
+        ("nowhere", ()),
+        ("nowhere", ("--host", "db.example.com")),
+        ("nowhere", ("--username", "admin")),
+        ("full", ("--host", "db.example.com", "--username", "admin", "--connections", "0")),
+    ],
+)
+def test_what_is_no_server_is_refused(shop: Shop, name: str, options: tuple[str, ...]) -> None:
+    assert shop.refused("server", "add", name, *options) == (2, "usage")
+
+
+def test_a_server_is_kept_only_when_its_administrator_can_make_databases(
+    shop: Shop, clerk: tuple[str, ...]
+) -> None:
+    host = ("--host", "127.0.0.1", "--tls", "disable", "--username", "keeper")
+    closed = ("server", "add", "east", *host, "--port", "1")
+    assert shop.refused(*closed, typed="any\n") == (6, "server_unreachable")
+    wrong = ("server", "add", "east", *host, "--port", str(shop.east.port))
+    assert shop.refused(*wrong, typed="wrong\n") == (6, "login_refused")
+    assert shop.refused("server", "add", "east", *clerk)[1] == "capability_missing"
+
+
+def test_one_server_is_not_known_by_two_names(shop: Shop, east: str) -> None:
+    assert shop.refused("server", "add", "second", *shop.east.options) == (5, "conflict")
+    # What is known of it can be changed.
+    told = shop.done("server", "add", east, *shop.east.options, "--capacity", "70")
+    assert told.startswith("Server 'east' takes stores: PostgreSQL 1")
+    [row] = [row for row in shop.json("server", "list") if row["name"] == east]
+    assert (row["capacity"], row["labels"], row["drained"]) == (70, {}, False)
+    shop.done("server", "drain", east)
+    assert "no, drained" in shop.done("server", "list")
+    shop.done("server", "drain", east, "--end")
+    assert "no, drained" not in shop.done("server", "list")
+
+
+def test_a_server_that_is_gone_can_be_abandoned(shop: Shop, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    driver = EmbeddedDriver(tmp_path / "gone", durable=False)
+    run(driver.start())
+    password_file = tmp_path / "password"
+    parts = urlsplit(driver.url(DatabaseSpec("any"), Login.ADMIN))
+    password_file.write_text(unquote(parts.password or ""))
+    place = ("--host", "127.0.0.1", "--port", str(parts.port), "--tls", "disable")
+    login = ("--username", parts.username or "", "--password-file", str(password_file))
+    shop.done("server", "add", "gone", *place, *login, "--label", "region=gone")
+    slug = shop.make_store("Stranded", "--label", "region=gone")
+    assert shop.refused("server", "remove", "gone", "--abandon") == (5, "server_in_use")
+    shop.done("tenant", "move", slug, "--server", "local")
+    shop.done("tenant", "confirm", slug, "--yes")
+    run(driver.stop())
+    # The template of its stores cannot be dropped.
+    assert shop.refused("server", "remove", "gone") == (5, "server_in_use")
+    shop.done("server", "remove", "gone", "--abandon")
+    assert shop.refused("server", "drain", "gone") == (4, "server_unknown")
+    assert shop.json("tenant", "show", slug)["answers"] == "yes, postgresql"
+
+
+def test_stores_are_made_on_a_mariadb_of_the_platform(
+    shop: Shop, mariadb: MariadbServer, tmp_path: Path
+) -> None:
+    password_file = tmp_path / "password"
+    password_file.write_text(mariadb.password)
+    place = ("--host", "127.0.0.1", "--port", str(mariadb.port), "--tls", "disable")
+    login = ("--username", "root", "--password-file", str(password_file))
+    assert shop.run("provision", "create", "Early", "--owner", OWNER, "--type", "mysql",
+                    "--no-wait").code == 0  # fmt: skip
+    told = shop.done("server", "add", "maria", "--type", "mysql", *place, *login)
+    assert told.startswith("Server 'maria' takes stores: ")
+    assert "MariaDB" in told
+    assert shop.run("provision", "watch", "early").code == 0
+    found = shop.json("tenant", "show", "early")
+    assert (found["kind"], found["server"], found["answers"]) == ("mysql", "maria", "yes, mysql")
+    shop.query("early", "insert into settings (name, value) values ('kept', '{}')")
+    file = tmp_path / "early.zip"
+    assert "rows in" in shop.done("tenant", "export", "early", str(file))
+    assert shop.refused("tenant", "move", "early", "--server", "local") == (5, "move_refused")
+    assert shop.done("server", "drain", "maria").split() == ["store", "early"]
