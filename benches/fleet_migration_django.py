@@ -15,7 +15,6 @@ from typing import Any
 import django
 from django.conf import settings
 from django.core.management import call_command
-from django_tenants.utils import get_tenant_model
 
 MODELS = """
 from django.db import models
@@ -100,6 +99,8 @@ def main(given: dict[str, Any]) -> None:
         (folder / "store" / "migrations" / "0002_more.py").write_text(SECOND)
     sys.path.insert(0, str(folder))
     configure(given)
+    from django_tenants.utils import get_tenant_model  # noqa: PLC0415 - reads the settings
+
     began_s = perf_counter()
     if given["turn"] == "make":
         call_command("migrate_schemas", shared=True, verbosity=0, run_syncdb=True)
