@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
@@ -215,14 +216,18 @@ async def test_what_does_not_need_the_database_goes_on(
 
 
 @pytest.mark.parametrize(
-    ("away", "code"), [("orders", "saga_unanswered"), ("products", "unavailable")]
+    ("away", "patience", "code"),
+    [
+        ("orders", {"answer_s": 0.5}, "saga_unanswered"),
+        ("products", {"read_s": 0.3}, "unavailable"),
+    ],
 )
 async def test_a_customer_is_answered_before_all_time_outs_are_over(
-    market: Market, away: str, code: str
+    market: Market, away: str, patience: dict[str, Any], code: str
 ) -> None:
     """Of what was only read nothing is begun; what may be written is asked after by its key."""
     order = await market.order()
-    checkout = replace(checkout_of(market.system), answer_s=0.5, read_s=0.3)
+    checkout = replace(checkout_of(market.system), **patience)
     wanted = wish((order.variant, order.quantity))
     async with hanging(market, away):
         with pytest.raises(Unavailable) as told:
