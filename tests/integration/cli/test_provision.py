@@ -68,7 +68,6 @@ def test_what_cannot_be_meant_is_refused_before_there_is_a_store(
 def test_a_password_is_piped_in_or_asked_for_and_never_printed(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routes, "SILENCE_S", 1.0)
     host = ("--host", "127.0.0.1", "--port", str(shop.east.port), "--tls", "disable")
     place = (*host, "--username", shop.east.user, "--database", "postgres")
     password = shop.east.password_file.read_text()
@@ -78,6 +77,7 @@ def test_a_password_is_piped_in_or_asked_for_and_never_printed(
     assert password.strip() not in tried.out + tried.err
     assert shop.refused("provision", "test", *place) == (2, "usage")
     assert shop.refused("provision", "test", *place, typed="wrong\n") == (6, "login_refused")
+    monkeypatch.setattr(routes, "SILENCE_S", 1.0)
     closed = ("--host", "127.0.0.1", "--port", "1", "--tls", "disable", *place[6:])
     assert shop.refused("provision", "test", *closed, typed="x\n") == (6, "host_unreachable")
     private = ("--host", "10.0.0.1", *place[6:])

@@ -169,11 +169,12 @@ async def test_a_server_that_restarts_loses_connections_and_nothing_committed(
 async def test_a_server_that_hangs_while_it_commits_leaves_the_outcome_open(
     server: MariadbServer, alone: MysqlSubject, spec: DatabaseSpec, service: MysqlConnection
 ) -> None:
-    connection = TenantConnection(service, TENANT, timeout_s=0.3)
+    connection = TenantConnection(service, TENANT, timeout_s=TIMEOUT_S)
     with pytest.raises(CommitUnknown):  # noqa: PT012
         async with connection.transaction():
             await connection.execute(INSERT, ["perhaps"])
             server.pause()
+            connection.timeout_s = 0.3
     assert connection.spent
     assert service.is_closed()
     with pytest.raises(ServerUnreachable, match="no answer"):

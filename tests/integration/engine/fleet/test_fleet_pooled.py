@@ -269,7 +269,7 @@ async def test_a_pooler_that_hangs_costs_its_tenants_alone(
         pgbouncer.pause()
         failures = [await failure_of(made, behind) for _ in range(6)]
         assert {type(error) for error in failures} <= set(AWAY)
-        assert isinstance(failures[-1], DatabaseUnavailable)
+        assert DatabaseUnavailable in {type(error) for error in failures}
         for _ in range(20):
             assert (await made.fleet.query(direct, WHO))[0]["tenant_id"] == direct
         pgbouncer.resume()
