@@ -8,13 +8,16 @@ instead, its breaker would learn nothing, and what is at its commit would be cut
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from bulkhead.engine.clock import monotonic_s
 
 T = TypeVar("T")
+
+SETTLED_S: Final = 2.0
+"""After which a server has ended, or given up, a statement that was cancelled."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,3 +49,19 @@ async def has_ended(task: asyncio.Task[Any], until_s: float) -> bool:
     """Whether it has ended, waiting until `monotonic_s()` is there; it is never cancelled."""
     done, _ = await asyncio.wait([task], timeout=max(until_s - monotonic_s(), 0.0))
     return bool(done)
+
+
+async def claimed(claim: Coroutine[Any, Any, T], give_back: Callable[[T], Awaitable[None]]) -> T:
+    """What `claim` has claimed, whose caller gives it back if it is cancelled after that.
+
+    Who is cancelled before leaves nothing claimed either: the claim comes to its end and is given
+    back. Were it cut off at its commit, it might be there all the same, and nobody would know.
+    """
+    task = asyncio.create_task(claim)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled() and task.exception() is None:
+            await give_back(task.result())
+        raise

@@ -96,7 +96,7 @@ class Runner:
         except JobLost:
             await self._abandon(work)
         except asyncio.CancelledError:
-            await self._give_back(work)
+            await self.give_back(job)
             raise
         except FailpointReached:
             raise
@@ -117,6 +117,14 @@ class Runner:
             await tx.execute(QUERIES.note_swept, job.id)
             if await find_tenant(tx, job.tenant) is None:
                 await remove_reserved(tx, job.tenant)
+
+    async def give_back(self, job: ProvisioningJob) -> None:
+        """Let the next worker go on at once: this one is being stopped."""
+        try:
+            async with self.shop.registry.transaction(SERVICE) as tx:
+                await postpone_job(tx, job, 0, "Waiting for a worker")
+        except BulkheadError as error:
+            log.debug("provisioning job %s keeps its lease: %s", job.id, error)
 
     async def _run(self, work: Work) -> None:
         job = work.job
@@ -272,14 +280,6 @@ class Runner:
         async with self.shop.registry.transaction(SERVICE) as tx:
             pause_s = float(str(error.details["wait_s"]))
             await wait_job(tx, work.job, pause_s, error.message.rstrip("."))
-
-    async def _give_back(self, work: Work) -> None:
-        """Let the next worker go on at once: this one is being stopped."""
-        try:
-            async with self.shop.registry.transaction(SERVICE) as tx:
-                await postpone_job(tx, work.job, 0, "Waiting for a worker")
-        except BulkheadError as error:
-            log.debug("provisioning job %s keeps its lease: %s", work.job.id, error)
 
     async def _abandon(self, work: Work) -> None:
         """Somebody else has the job; what was made after it was taken back is dropped again."""

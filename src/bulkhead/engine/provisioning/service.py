@@ -15,6 +15,7 @@ from bulkhead.engine.errors import BulkheadError, ConfigurationInvalid
 from bulkhead.engine.fleet.databases import Databases
 from bulkhead.engine.fleet.model import TenantId
 from bulkhead.engine.messaging.listener import Listener
+from bulkhead.engine.ongoing import claimed
 from bulkhead.engine.provisioning.job import JobId, ProvisioningJob, ProvisioningRequest
 from bulkhead.engine.provisioning.runner import Runner
 from bulkhead.engine.provisioning.schema import FleetSchema
@@ -250,10 +251,17 @@ class Provisioning:
             self._is_blind = True
 
     async def _claim(self, limit: int) -> list[ProvisioningJob]:
+        return await claimed(self._take_over(limit), self._give_back)
+
+    async def _take_over(self, limit: int) -> list[ProvisioningJob]:
         async with self.shop.registry.transaction(SERVICE) as tx:
             return await claim_jobs(
                 tx, list(self.shop.schemas), self.owner, lease_s=self.shop.lease_s, limit=limit
             )
+
+    async def _give_back(self, jobs: Iterable[ProvisioningJob]) -> None:
+        for job in jobs:
+            await self.runner.give_back(job)
 
     async def _tend(self) -> None:
         while True:
