@@ -19,11 +19,13 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 import pytest
 from click.testing import CliRunner
+from quiet_port import quiet_port
 
 from bulkhead.cli.main import main
 from bulkhead.cli.output import Output
 from bulkhead.cli.session import run
 from bulkhead.cli.stores import on_store
+from bulkhead.engine.drivers import embedded_server
 from bulkhead.engine.drivers.embedded import EmbeddedDriver
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Login
 from bulkhead.engine.testing import MEMORY
@@ -122,8 +124,11 @@ def shop() -> Iterator[Shop]:
     folder = Path(tempfile.mkdtemp(prefix="bulkhead-", dir=MEMORY if MEMORY.is_dir() else None))
     folder.chmod(0o755)
     drivers = [EmbeddedDriver(folder / name, durable=False) for name in ("home", "east")]
-    for driver in drivers:
-        run(driver.start())
+    with pytest.MonkeyPatch.context() as patch:
+        # The home knows their ports, which nobody else comes by while one of them is away.
+        patch.setattr(embedded_server, "free_port", quiet_port)
+        for driver in drivers:
+            run(driver.start())
     try:
         shop = Shop(folder / "home", run(_make_keeper(drivers[1], folder / "password")))
         shop.done("migrate", "apply", "-a", "store_platform")
