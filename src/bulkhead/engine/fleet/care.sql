@@ -50,7 +50,8 @@ returning tenant, fleet, state, reason, purge_at, archive, manifest, attempts, e
   finished_at
 
 -- name: hold_deletion
--- Go on with a purge; nothing when somebody else has it, or it was taken back.
+-- Go on with a purge, or leave it to others in a moment; nothing when somebody else has it, or it was
+-- taken back.
 update bulkhead.fleet_deletions
 set leased_until = clock_timestamp() + make_interval(secs => $4)
 where tenant = $1

@@ -12,7 +12,8 @@ import asyncio
 import datetime as dt
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +35,7 @@ from bulkhead.engine.fleet.registry import (
     remove_reserved,
     remove_tenant,
 )
+from bulkhead.engine.ongoing import SETTLED_S, claimed
 
 if TYPE_CHECKING:
     from bulkhead.engine.connections.database import OpenDatabase
@@ -97,13 +99,35 @@ class Purger:
 
     async def purge_due(self, limit: int) -> int:
         """Purge those whose time is over, and return how many; what fails is tried again later."""
-        async with self._registry.transaction(SERVICE) as tx:
-            rows = await tx.fetch(QUERIES.claim_deletions, self.fleet.name, self.lease_s, limit)
-        return sum(await in_parallel(self._purge_one, map(deletion_of, rows), PURGES_AT_ONCE))
+        deletions = await claimed(self._claim(limit), self._leave)
+        left = {each.tenant: each for each in deletions}
+
+        async def purge_one(deletion: Deletion) -> bool:
+            is_done = await self._purge_one(deletion)
+            del left[deletion.tenant]
+            return is_done
+
+        try:
+            return sum(await in_parallel(purge_one, deletions, PURGES_AT_ONCE))
+        except asyncio.CancelledError:
+            await self._leave(left.values())
+            raise
 
     @property
     def _registry(self) -> OpenDatabase:
         return self.fleet.databases.registry
+
+    async def _claim(self, limit: int) -> list[Deletion]:
+        async with self._registry.transaction(SERVICE) as tx:
+            rows = await tx.fetch(QUERIES.claim_deletions, self.fleet.name, self.lease_s, limit)
+        return [deletion_of(row) for row in rows]
+
+    async def _leave(self, deletions: Iterable[Deletion]) -> None:
+        """Leave deletions to others, who else would wait for their leases to end."""
+        with suppress(BulkheadError):
+            async with self._registry.transaction(SERVICE) as tx:
+                for deletion in deletions:
+                    await tx.fetchval(QUERIES.hold_deletion, *_whose(deletion), SETTLED_S)
 
     async def _purge_one(self, deletion: Deletion) -> bool:
         """Whether it is done; what keeps it from being done is noted."""

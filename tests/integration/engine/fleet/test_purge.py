@@ -140,3 +140,22 @@ async def test_a_long_purge_keeps_its_lease(
                     async with registry.transaction(SERVICE) as tx:
                         after = await tx.fetchval(LEASED)
         assert await purging == 1
+
+
+async def test_purges_whose_process_is_stopped_are_gone_on_with_soon(
+    servers: TestServers,
+    registry: OpenDatabase,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One was exported, one has still waited for its turn."""
+    monkeypatch.setattr(purge, "PURGES_AT_ONCE", 1)
+    monkeypatch.setattr(purge, "SETTLED_S", 0.0)
+    async with servers.fleet(registry, tenants=2) as made:
+        lifecycle = Lifecycle(made.fleet, tmp_path)
+        for tenant in made.tenants:
+            await lifecycle.delete(tenant, grace_s=0)
+        async with stalled("fleet.lifecycle:exported", lifecycle.purge_due()) as purging:
+            purging.cancel()
+            await asyncio.wait([purging])
+        assert await lifecycle.purge_due() == 2
