@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from bulkhead.cli.output import Output
 from bulkhead.cli.session import run_opened
 from bulkhead.cli.stores import APPLICATION, find_slugs, platform_of
 from bulkhead.cli.verb import Noun
+from bulkhead.engine.clock import monotonic_s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 60
 POLL_S = 0.1
-SWEEP_S = 60.0
+CLEAR_S = 60.0
+TRIES_MAX = 5
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 COLUMNS = ("name", "kind", "address", "tenants", "capacity", "connections_max", "labels", "drained")
 
@@ -197,9 +198,7 @@ def remove(output: Output, *, name: str, abandon: bool) -> None:
             await verify_unused(tx, name, abandon=abandon)
             await drain_server(tx, name)
         for spares in platform_of(system).provisioning.shop.spares.values():
-            await _sweep(spares, name, is_patient=not abandon)
-            if abandon:
-                await spares.abandon(name)
+            await (spares.abandon(name) if abandon else _clear(spares, name))
         async with master.transaction(SERVICE) as tx:
             await remove_server(tx, name, abandon=abandon)
 
@@ -207,15 +206,25 @@ def remove(output: Output, *, name: str, abandon: bool) -> None:
     output.data({"removed": name}, text=f"Server '{name}' is forgotten.")
 
 
-async def _sweep(spares: Spares, server: str, *, is_patient: bool) -> None:
-    """Drop what was kept ready, and wait for a while until others have dropped their share."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(SWEEP_S):
-            while True:
-                dropped = await spares.sweep()
-                if not dropped and not (is_patient and await spares.is_at(server)):
-                    return
-                await asyncio.sleep(POLL_S)
+async def _clear(spares: Spares, server: str) -> None:
+    """Drop what was kept ready, wait for what others drop; raises ServerInUse when some is left."""
+    from bulkhead.engine.fleet.registry import ServerInUse
+
+    deadline_s, tries = monotonic_s() + CLEAR_S, 0
+    while True:
+        dropped = await spares.sweep()
+        left = await spares.left_at(server)
+        if not left.count:
+            return
+        # What nobody is at was refused by the server, or has just been left by another process.
+        tries = 0 if dropped or left.busy_until else tries + 1
+        if tries == TRIES_MAX or monotonic_s() > deadline_s:
+            break
+        await asyncio.sleep(POLL_S * 2**tries)
+    reason = f"{left.count} databases that were kept ready are on it"
+    if left.busy_until is not None:
+        reason += f"; another process may be at them until {left.busy_until:%H:%M:%S %Z}"
+    raise ServerInUse(server=server, reason=reason)
 
 
 def _check(name: str, kind: ServerKind, pooler: str | None) -> None:

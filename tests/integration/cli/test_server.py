@@ -1,7 +1,9 @@
 """A server is tried before stores are placed on it, and left for good when it is gone."""
 
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
@@ -9,9 +11,29 @@ import pytest
 from mariadb_server import MariadbServer
 from tests.integration.cli.conftest import OWNER, PASSWORD, Shop
 
-from bulkhead.cli.session import run
+from bulkhead.cli import server as server_module
+from bulkhead.cli.output import Output
+from bulkhead.cli.session import run, run_opened
+from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.drivers.embedded import EmbeddedDriver
 from bulkhead.engine.drivers.protocol import DatabaseSpec, Login
+
+NOTE = """
+insert into bulkhead.fleet_spares
+  (name, server, fleet, purpose, version, fingerprint, state, leased_until)
+values ('stores_of_another', 'east', 'stores', 'warm', 1, 'any', 'dropping', now() + $1::interval)
+on conflict (name) do update set leased_until = excluded.leased_until
+"""
+
+
+def drop_elsewhere(shop: Shop, lease: dt.timedelta) -> None:
+    """Note that another process drops a database that was kept ready, for as long as `lease`."""
+
+    async def work(system: Any) -> None:
+        async with system.database("master").transaction(SERVICE) as tx:
+            await tx.execute(NOTE, lease)
+
+    run_opened(Output(home=str(shop.home)), "store_platform", work)
 
 
 @pytest.fixture
@@ -75,6 +97,20 @@ def test_one_server_is_not_known_by_two_names(shop: Shop, east: str) -> None:
     assert "no, drained" in shop.done("server", "list")
     shop.done("server", "drain", east, "--end")
     assert "no, drained" not in shop.done("server", "list")
+
+
+def test_a_server_is_removed_once_others_have_dropped_what_was_kept_ready(
+    shop: Shop, east: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop_elsewhere(shop, dt.timedelta(hours=1))
+    monkeypatch.setattr(server_module, "CLEAR_S", 0.2)
+    refused = shop.run("server", "remove", east)
+    assert "error [server_in_use]" in refused.err
+    assert "1 databases that were kept ready are on it; another process may be" in refused.err
+    monkeypatch.undo()
+    drop_elsewhere(shop, dt.timedelta(seconds=1))
+    shop.done("server", "remove", east)
+    assert east not in [row["name"] for row in shop.json("server", "list")]
 
 
 def test_a_server_that_is_gone_can_be_abandoned(shop: Shop, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ dropped. A template is sealed once it is complete and never changed: another sch
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
@@ -71,6 +72,15 @@ def can_clone(server: ServerRow) -> bool:
     return server.kind is ServerKind.POSTGRESQL and server.labels.get("clone") != "no"
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What there is of the spares of a fleet on a server."""
+
+    count: int
+    busy_until: dt.datetime | None
+    """How long somebody may make or drop some of them, None when nobody does."""
+
+
 @dataclass(slots=True, eq=False)
 class Spares:
     """The spares of one fleet."""
@@ -132,6 +142,7 @@ class Spares:
             await tx.execute(QUERIES.condemn_spares, fleet, version, fingerprints)
             rows = await tx.fetch(QUERIES.claim_condemned, fleet, DROPS_MAX, self.lease_s)
         away: set[str] = set()
+        left = {row["name"] for row in rows}
 
         async def drop(row: Mapping[str, str]) -> bool:
             name, server = row["name"], row["server"]
@@ -142,16 +153,24 @@ class Spares:
                     log.warning("spare database %s stays for now: %s", name, error)
                     away.add(server)
                 else:
+                    left.discard(name)
                     return True
             await self._release(name)
+            left.discard(name)
             return False
 
-        return sum(await in_parallel(drop, rows, DROPS_AT_ONCE))
+        try:
+            return sum(await in_parallel(drop, rows, DROPS_AT_ONCE))
+        except asyncio.CancelledError:
+            await self._leave(*left)
+            raise
 
-    async def is_at(self, server: str) -> bool:
-        """Whether another process makes or drops spares on a server at the moment."""
+    async def left_at(self, server: str) -> Left:
+        """What there is of spares on a server."""
         async with self.databases.registry.transaction(SERVICE, read_only=True) as tx:
-            return bool(await tx.fetchval(QUERIES.is_at, server, self.schema.fleet))
+            row = await tx.fetchrow(QUERIES.left_at, server, self.schema.fleet)
+        assert row is not None, "an aggregate has a row"
+        return Left(**row)
 
     async def abandon(self, server: str) -> int:
         """Forget what there is on a server that is gone; return how many databases that was."""
@@ -180,9 +199,9 @@ class Spares:
             # A server that is away must not gather notes of what was never made there.
             await driver.start()
         name = physical_name(self.schema.fleet, new_id())
-        if not await self._note(server, purpose, name):
-            return None
         try:
+            if not await self._note(server, purpose, name):
+                return None
             await failpoints.reach(NOTED)
             if await self._build(server, driver, purpose, name):
                 return name
@@ -191,8 +210,7 @@ class Spares:
             await self._discard(name, server.name)
             raise
         except asyncio.CancelledError:
-            with suppress(BulkheadError):  # Else whoever sweeps would wait for the lease to end.
-                await self._release(name, SETTLED_S)
+            await self._leave(name, noted_at=server.name)
             raise
         await self._discard(name, server.name)
         return await self._find_template(server) if purpose == "template" else None
@@ -223,8 +241,10 @@ class Spares:
     async def _note(self, server: ServerRow, purpose: str, name: str) -> bool:
         fleet, fingerprint = self.schema.fleet, self._fingerprint(server)
         async with self.databases.registry.transaction(SERVICE) as tx:
-            await tx.execute(QUERIES.lock_server, server.name)
+            is_drained = await tx.fetchval(QUERIES.lock_server, server.name)
             if purpose == "warm":
+                if is_drained is not False:  # Since it was looked at; None once it is removed.
+                    return False
                 ready = await tx.fetchval(QUERIES.count_warm, server.name, fleet, fingerprint)
                 if ready >= self.warm:
                     return False
@@ -262,6 +282,16 @@ class Spares:
     async def _release(self, name: str, after_s: float = 0.0) -> None:
         async with self.databases.registry.transaction(SERVICE) as tx:
             await tx.execute(QUERIES.release_spare, name, after_s)
+
+    async def _leave(self, *names: str, noted_at: str | None = None) -> None:
+        """Leave to others what is half made or half dropped; else they wait for its lease."""
+        with suppress(BulkheadError):
+            async with self.databases.registry.transaction(SERVICE) as tx:
+                if noted_at is not None:
+                    # A note whose commit was cancelled holds it until it is there, or is not.
+                    await tx.execute(QUERIES.lock_server, noted_at)
+                for name in names:
+                    await tx.execute(QUERIES.release_spare, name, SETTLED_S)
 
     async def _drop(self, name: str, server: str) -> None:
         driver = await self.databases.driver(await self.databases.server(server))

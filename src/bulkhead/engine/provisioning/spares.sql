@@ -26,8 +26,8 @@ where name = (
 returning name
 
 -- name: lock_server
--- A server, locked so that only one decides how many spares it gets.
-select name
+-- A server, locked so that only one decides how many spares it gets, and whether it is drained.
+select draining_at is not null as is_drained
 from bulkhead.fleet_servers
 where name = $1
 for no key update
@@ -112,16 +112,15 @@ from (
 where s.name = due.name
 returning s.name, s.server
 
--- name: is_at
--- Whether somebody makes or drops spares on a server.
-select exists (
-  select
-  from bulkhead.fleet_spares
-  where server = $1
-    and fleet = $2
-    and state in ('making', 'dropping')
-    and leased_until > clock_timestamp()
-)
+-- name: left_at
+-- How many spares are on a server, and how long somebody may make or drop some of them.
+select count(*) as count,
+  max(leased_until) filter (
+    where state in ('making', 'dropping') and leased_until > clock_timestamp()
+  ) as busy_until
+from bulkhead.fleet_spares
+where server = $1
+  and fleet = $2
 
 -- name: release_spare
 -- One that could not be dropped, or was not made to the end: a sweep takes it up after a while.

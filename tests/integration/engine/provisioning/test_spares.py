@@ -1,6 +1,7 @@
 """Templates and databases that are kept ready: each is had once, and none of an old schema."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from tests.integration.engine.provisioning.workshop import Workshop
@@ -165,25 +166,80 @@ async def test_a_spare_whose_making_is_cancelled_is_dropped_soon(
     try:
         async with asyncio.timeout(30):
             await reached.wait()
-        assert await spares.is_at("here")
+        assert (await spares.left_at("here")).busy_until is not None
         making.cancel()
         await asyncio.wait([making])
     finally:
         failpoints.observe(None)
         failpoints.disarm()
     assert making.cancelled()
-    assert not await spares.is_at("here")
+    assert (await spares.left_at("here")).busy_until is None
     assert await spares.sweep() == 1
+    assert await workshop.orphans() == []
+
+
+async def test_a_spare_whose_note_is_cancelled_at_its_commit_is_dropped_soon(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spares_module, "SETTLED_S", 0.0)
+    spares = workshop.again(TWO).shop.spares[workshop.fleet]
+    await workshop.provision()
+    had = (await spares.left_at("here")).count
+    note = spares_module.Spares._note
+
+    async def note_and_be_cancelled(self: spares_module.Spares, *wanted: Any) -> bool:
+        assert await note(self, *wanted)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(spares_module.Spares, "_note", note_and_be_cancelled)
+    with pytest.raises(asyncio.CancelledError):
+        await spares.refill()
+    left = await spares.left_at("here")
+    assert (left.count, left.busy_until) == (had + 1, None)
+    assert await spares.sweep() == 1
+
+
+async def test_what_a_cancelled_sweep_leaves_is_dropped_soon(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spares_module, "SETTLED_S", 0.0)
+    spares = workshop.again(ProvisioningLimits(warm=6)).shop.spares[workshop.fleet]
+    assert await spares.refill() == 6
+    async with workshop.registry.transaction(SERVICE) as tx:
+        await drain_server(tx, "here")
+    workshop.databases._servers.clear()
+    reached = asyncio.Event()
+    failpoints.observe(lambda name: reached.set() if name == spares_module.DROPPED else None)
+    failpoints.arm(spares_module.DROPPED, failpoints.Mode.STALL)
+    sweeping = asyncio.create_task(spares.sweep())
+    try:
+        async with asyncio.timeout(30):
+            await reached.wait()
+        assert (await spares.left_at("here")).busy_until is not None
+        sweeping.cancel()
+        await asyncio.wait([sweeping])
+    finally:
+        failpoints.observe(None)
+        failpoints.disarm()
+    assert sweeping.cancelled()
+    left = await spares.left_at("here")
+    assert (left.count > 0, left.busy_until) == (True, None)
+    assert await spares.sweep() == left.count
     assert await workshop.orphans() == []
 
 
 async def test_a_server_that_is_drained_keeps_no_spares(workshop: Workshop) -> None:
     provisioning: Provisioning = workshop.again(TWO)
     await provisioning.tend()
+    spares = provisioning.shop.spares[workshop.fleet]
+    [looked_at] = await spares._servers()
     async with workshop.registry.transaction(SERVICE) as tx:
         await drain_server(tx, "here")
     workshop.databases._servers.clear()
     await provisioning.tend()
+    assert await workshop.databases_of_fleet() == set()
+    # Who has looked at the server before makes no more there either.
+    assert await spares._make(looked_at, "warm") is None
     assert await workshop.databases_of_fleet() == set()
 
 
