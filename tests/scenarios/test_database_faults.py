@@ -1,7 +1,6 @@
 """One database is away: what does not need it goes on, and what does is told so at once."""
 
 import asyncio
-import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Container
@@ -70,12 +69,12 @@ async def hanging(market: Market, database: str) -> AsyncIterator[Market]:
     """The server accepts connections and answers nothing, and then goes on as if nothing was."""
     data = driver_of(market, database).home.data
     for process in find_processes(data):
-        os.kill(process.pid, signal.SIGSTOP)
+        process.send(signal.SIGSTOP)
     try:
         yield market
     finally:
         for process in find_processes(data):
-            os.kill(process.pid, signal.SIGCONT)
+            process.send(signal.SIGCONT)
 
 
 @asynccontextmanager

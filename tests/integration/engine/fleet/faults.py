@@ -4,8 +4,8 @@ import asyncio
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 from tests.integration.engine.fleet.test_fleet import WHO
@@ -78,13 +78,18 @@ async def stopped_server(made: TestFleet, name: str) -> AsyncIterator[None]:
     """Every process of an embedded server is stopped, as if its machine hung."""
     postmaster = made.drivers[name].postmaster_pid  # type: ignore[attr-defined]
     pids = [postmaster, *children_of(postmaster)]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
     try:
+        send(signal.SIGSTOP, pids)
         yield
     finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+        send(signal.SIGCONT, pids)
+
+
+def send(number: signal.Signals, pids: Iterable[int]) -> None:
+    """Send a signal to those that have not ended meanwhile, as backends do."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def children_of(pid: int) -> list[int]:
