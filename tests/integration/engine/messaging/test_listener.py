@@ -13,6 +13,7 @@ from tests.integration.engine.messaging.parcels_application import (
 )
 
 from bulkhead.engine.drivers.protocol import Login
+from bulkhead.engine.messaging import listener
 from bulkhead.engine.messaging.listener import CHANNEL, Listener, Notifier
 from bulkhead.engine.messaging.relay import Relay
 from bulkhead.engine.system import System
@@ -68,7 +69,11 @@ async def test_a_commit_of_another_process_names_the_handlers(ear: Ear, publishe
     assert ear.heard[1] == {"target.record", "mirror.copy"}
 
 
-async def test_many_commits_share_few_notifications(ear: Ear, publisher: System) -> None:
+async def test_many_commits_share_few_notifications(
+    ear: Ear, publisher: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Long enough for a slow machine to commit something meanwhile.
+    monkeypatch.setattr(listener, "INTERVAL_S", 0.5)
     await count_up(publisher, "a", 200)
     await ear.hear(3)
     assert len(ear.heard) < 100
