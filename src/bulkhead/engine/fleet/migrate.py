@@ -20,7 +20,6 @@ from bulkhead.engine import failpoints
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.database import OpenDatabase
-from bulkhead.engine.drivers.errors import is_connection_loss
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.fleet.databases import Databases
 from bulkhead.engine.fleet.migrate_claim import (
@@ -30,7 +29,9 @@ from bulkhead.engine.fleet.migrate_claim import (
     Held,
     begin_run,
     is_kept,
+    is_passing,
     keeping,
+    leave,
     list_held,
     ms_since,
     note_failed,
@@ -39,8 +40,10 @@ from bulkhead.engine.fleet.migrate_claim import (
 from bulkhead.engine.fleet.migrate_tenant import Aim, FleetMigrations, migrate_tenant
 from bulkhead.engine.fleet.model import TenantId, TenantRow
 from bulkhead.engine.fleet.names import TenantNames
+from bulkhead.engine.fleet.parallel import stop_all
 from bulkhead.engine.fleet.registry import tenant_of
 from bulkhead.engine.migrations.plan import Direction, MigrationUnknown
+from bulkhead.engine.ongoing import claimed
 
 ATTEMPTS_MAX: Final = 3
 RETRY_S: Final = 2.0
@@ -48,7 +51,6 @@ POLL_S: Final = 0.2
 CLAIM_AHEAD: Final = 4
 """So many times what is migrated at once is claimed at a time."""
 FAILED_MAX: Final = 200
-RETRYABLE: Final = 503
 
 CLAIMED: Final = failpoints.register("fleet.migrate:claimed")
 MIGRATED: Final = failpoints.register("fleet.migrate:migrated")
@@ -319,27 +321,36 @@ class FleetMigrator:
         """Migrate at most `size` tenants, a few at once; the next ones are claimed in time."""
         left, options = size, run.options
         ready: list[_Claimed] = []
-        pending: set[asyncio.Task[None]] = set()
+        pending: dict[asyncio.Task[None], _Claimed] = {}
         try:
             while True:
                 if left > 0 and len(ready) + len(pending) < options.parallel:
-                    claimed = await self._claim(run, min(left, options.parallel * CLAIM_AHEAD))
-                    left = left - len(claimed) if claimed else 0
-                    ready += claimed
+                    taken = await self._claim(run, min(left, options.parallel * CLAIM_AHEAD))
+                    left = left - len(taken) if taken else 0
+                    ready += taken
                 while ready and len(pending) < options.parallel:
-                    pending.add(asyncio.create_task(self._migrate(run, ready.pop(0))))
+                    first = ready.pop(0)
+                    pending[asyncio.create_task(self._migrate(run, first))] = first
                 if not pending:
                     return
-                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
+                    del pending[task]
                     task.result()
+        except asyncio.CancelledError:
+            await stop_all(pending)
+            await self._leave([*ready, *pending.values()])
+            raise
         finally:
-            for task in pending:
-                task.cancel()
-            if pending:
-                await asyncio.wait(pending)
+            await stop_all(pending)
 
     async def _claim(self, run: _Run, limit: int) -> list[_Claimed]:
+        return await claimed(self._take(run, limit), self._leave)
+
+    async def _leave(self, taken: Sequence[_Claimed]) -> None:
+        await leave(self._registry, [each.claim for each in taken])
+
+    async def _take(self, run: _Run, limit: int) -> list[_Claimed]:
         scope = self._scope(run.aim, run.options.tenants)
         async with self._registry.transaction(SERVICE) as tx:
             held = await list_held(tx, self.migrations.fleet)
@@ -356,13 +367,13 @@ class FleetMigrator:
             if row["id"] not in held
         ]
 
-    async def _migrate(self, run: _Run, claimed: _Claimed) -> None:
-        if not await is_kept(self._registry, claimed.claim):
+    async def _migrate(self, run: _Run, taken: _Claimed) -> None:
+        if not await is_kept(self._registry, taken.claim):
             return  # It waited for its turn for too long, and is claimed anew.
-        tenant, began_s = claimed.tenant, monotonic_s()
+        tenant, began_s = taken.tenant, monotonic_s()
         error: BulkheadError | None = None
         try:
-            async with keeping(self._registry, claimed.claim):
+            async with keeping(self._registry, taken.claim):
                 migrated = await migrate_tenant(self.databases, tenant, self.migrations, run.aim)
                 await failpoints.reach(MIGRATED)
                 duration_ms, server = ms_since(began_s), tenant.place.server
@@ -370,10 +381,10 @@ class FleetMigrator:
                     await note_migrated(tx, tenant.id, server, migrated, duration_ms)
         except BulkheadError as failure:
             error, duration_ms = failure, ms_since(began_s)
-            again = is_passing(error) and claimed.attempts < ATTEMPTS_MAX
-            retry_s = run.options.retry_s * claimed.attempts if again else None
+            again = is_passing(error) and taken.attempts < ATTEMPTS_MAX
+            retry_s = run.options.retry_s * taken.attempts if again else None
             async with self._registry.transaction(SERVICE) as tx:
-                await note_failed(tx, claimed.claim, error, duration_ms, retry_s)
+                await note_failed(tx, taken.claim, error, duration_ms, retry_s)
         await failpoints.reach(NOTED)
         if error is None or not again:
             run.tally.note(tenant.id, error, duration_ms)
@@ -385,8 +396,3 @@ def wave_sizes(options: RollOut) -> Iterator[int]:
         yield options.canary
     while True:
         yield max(1, options.wave)
-
-
-def is_passing(error: BulkheadError) -> bool:
-    """Whether the same may go well a little later."""
-    return error.status == RETRYABLE or is_connection_loss(error)

@@ -150,7 +150,8 @@ set run = case when m.state = 'running' then m.run end,
 returning m.started_at
 
 -- name: hold_claim
--- Go on with a tenant; nothing once its lease has ended, or somebody else has taken it up.
+-- Go on with a tenant, or leave it to others in a moment; nothing once its lease has ended, or
+-- somebody else has taken it up.
 update bulkhead.fleet_migrations
 set leased_until = clock_timestamp() + make_interval(secs => $3)
 where tenant = $1

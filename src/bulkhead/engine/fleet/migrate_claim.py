@@ -6,8 +6,8 @@ import asyncio
 import datetime as dt
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -17,14 +17,17 @@ from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.connections.transaction import Transaction
+from bulkhead.engine.drivers.errors import is_connection_loss
 from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.fleet.migrate_tenant import Aim, FleetMigrations, Migrated
 from bulkhead.engine.fleet.model import TenantId
 from bulkhead.engine.fleet.registry import TenantChanged, get_tenant
 from bulkhead.engine.ids import new_id
+from bulkhead.engine.ongoing import SETTLED_S
 
 QUERIES: Final = load_queries(__package__, "migrate.sql")
 LEASE_S: Final = 600.0
+RETRYABLE: Final = 503
 SOON: Final = "set local synchronous_commit to off"
 TRIES_MAX: Final = 5
 """How often the run of another process may end, or begin, while one is begun."""
@@ -120,6 +123,19 @@ async def keeping(registry: OpenDatabase, claim: Claim) -> AsyncIterator[None]:
     finally:
         renewing.cancel()
         await asyncio.wait([renewing])
+
+
+async def leave(registry: OpenDatabase, claims: Iterable[Claim]) -> None:
+    """Leave tenants to others, who else would wait for the leases to end."""
+    with suppress(BulkheadError):
+        async with registry.transaction(SERVICE) as tx:
+            for claim in claims:
+                await tx.fetchval(QUERIES.hold_claim, claim.tenant, claim.since, SETTLED_S)
+
+
+def is_passing(error: BulkheadError) -> bool:
+    """Whether the same may go well a little later."""
+    return error.status == RETRYABLE or is_connection_loss(error)
 
 
 def ms_since(began_s: float) -> int:

@@ -12,6 +12,7 @@ from tests.integration.engine.provisioning.test_asked_meanwhile import Overtaken
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.connections.transaction import Transaction
+from bulkhead.engine.fleet import migrate_claim
 from bulkhead.engine.fleet.migrate import FleetMigrator, Outcome, RollOut
 from bulkhead.engine.fleet.migrate_claim import QUERIES, begin_run, note_migrated
 from bulkhead.engine.fleet.migrate_tenant import Aim, Migrated
@@ -122,3 +123,20 @@ async def test_a_tenant_that_waited_too_long_for_its_turn_may_be_moved_instead(
             await tx.execute("delete from bulkhead.fleet_moves")
             with pytest.raises(TenantChanged):
                 await note_migrated(tx, max(made.tenants), "elsewhere", Migrated(2, None, ()), 1)
+
+
+@pytest.mark.parametrize("point", ["claimed", "migrated"])
+async def test_a_run_that_is_stopped_leaves_its_tenants_to_the_next_one(
+    servers: TestServers, registry: OpenDatabase, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """One tenant is being migrated, one has still waited for its turn."""
+    monkeypatch.setattr(migrate_claim, "SETTLED_S", 0.0)
+    async with servers.fleet(registry, tenants=2) as made:
+        await note_version(made, 1)
+        migrator = FleetMigrator(made.fleet.databases, migrations(2), "tester")
+        options = RollOut(canary=0, parallel=1)
+        async with stalled(f"fleet.migrate:{point}", migrator.apply(options)) as run:
+            run.cancel()
+        assert run.cancelled()
+        async with asyncio.timeout(DEADLINE_S):
+            assert (await migrator.apply(options)).done == 2
