@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.integration.capabilities.identity.club import QUICK, Club, open_club, together
 from tests.integration.capabilities.identity.smtp_server import SmtpServer, open_smtp_server
+from tests.integration.engine.fleet.stalled import stalled
 
 from bulkhead.capabilities.identity import deliver_mail
 from bulkhead.capabilities.identity.mail.carrier import SmtpCarrier
@@ -195,6 +196,17 @@ async def test_a_worker_that_dies_leaves_the_mail_to_the_next(
     assert await states(club_with_post) == [("sent", 2)]
     first, second = post_office.letters
     assert first["Message-ID"] == second["Message-ID"]
+
+
+async def test_a_worker_that_is_stopped_leaves_the_mail_to_the_next_at_once(
+    club_with_post: Club,
+) -> None:
+    mailer = club_with_post.identity.mailer
+    await club_with_post.browser.sign_up()
+    async with stalled(CARRIED, mailer.deliver_due()) as stopped:
+        stopped.cancel()
+    assert await mailer.deliver_due() == 1
+    assert await states(club_with_post) == [("sent", 2)]
 
 
 async def test_many_workers_hand_each_mail_over_once(

@@ -1,14 +1,16 @@
 """Hand over the mail that is due.
 
 Claim and lease, hand over without a transaction, note the outcome. A worker that dies in between
-leaves the mail to the next one once the lease has run out, so that a mail may arrive twice, with
-the same Message-ID, but is never lost.
+leaves the mail to the next one once the lease has run out, and one that is stopped at once, so that
+a mail may arrive twice, with the same Message-ID, but is never lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -32,6 +34,7 @@ from bulkhead.capabilities.identity.model import Channel, UserId
 from bulkhead.engine import failpoints
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.errors import BulkheadError
+from bulkhead.engine.ongoing import claimed
 
 if TYPE_CHECKING:
     from bulkhead.engine.connections.database import OpenDatabase
@@ -77,12 +80,21 @@ class Mailer:
 
     async def deliver_due(self) -> int:
         """Make one attempt at each of a few mails that are due; returns how many they were."""
-        async with self.database.transaction(SERVICE) as tx:
-            claimed = await claim_mail(tx, BATCH, LEASE_S)
-        async with asyncio.TaskGroup() as tasks:
-            for mail in claimed:
-                tasks.create_task(self._deliver(mail))
-        return len(claimed)
+        mails = await claimed(self._claim(), self._leave)
+        left = {mail.id: mail for mail in mails}
+
+        async def deliver(mail: ClaimedMail) -> None:
+            await self._deliver(mail)
+            del left[mail.id]
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for mail in mails:
+                    tasks.create_task(deliver(mail))
+        except asyncio.CancelledError:
+            await self._leave(left.values())
+            raise
+        return len(mails)
 
     async def run(self) -> None:
         """Hand mail over until cancelled: at once what this process queues, the rest by polling."""
@@ -100,6 +112,17 @@ class Mailer:
                     await self._queued.wait()
             except TimeoutError:
                 pass
+
+    async def _claim(self) -> list[ClaimedMail]:
+        async with self.database.transaction(SERVICE) as tx:
+            return await claim_mail(tx, BATCH, LEASE_S)
+
+    async def _leave(self, mails: Iterable[ClaimedMail]) -> None:
+        """Leave mails to the next process at once: somebody may wait for the code in one."""
+        with suppress(BulkheadError):
+            async with self.database.transaction(SERVICE) as tx:
+                for mail in mails:
+                    await postpone_mail(tx, mail, 0.0, "it was interrupted")
 
     async def _deliver(self, mail: ClaimedMail) -> None:
         is_mail = mail.letter.channel is Channel.EMAIL
