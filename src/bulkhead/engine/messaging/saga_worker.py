@@ -12,7 +12,7 @@ import asyncio
 import datetime as dt
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -28,6 +28,7 @@ from bulkhead.engine.messaging.saga_store import (
     claim_stale_saga,
     refuse_saga,
 )
+from bulkhead.engine.ongoing import claimed
 
 if TYPE_CHECKING:
     from bulkhead.engine.messaging.saga_runner import SagaRunner
@@ -61,7 +62,7 @@ class SagaWorker:
         self._task = asyncio.create_task(self._loop())
 
     async def stop(self) -> None:
-        """Stop sweeping; sagas in flight are left to their leases."""
+        """Stop sweeping; a saga in hand is left to others."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -73,7 +74,7 @@ class SagaWorker:
         for home in self.runner.homes:
             for _ in range(BATCH_MAX):
                 # One at a time: the lease of one must not run out while others are worked on.
-                record = await self._claim(home)
+                record = await claimed(self._claim(home), self._leave)
                 if record is None:
                     break
                 await self._resume(record)
@@ -111,9 +112,17 @@ class SagaWorker:
     async def _resume(self, record: SagaRecord) -> None:
         try:
             await self.runner.resume(record)
+        except asyncio.CancelledError:
+            await self._leave(record)
+            raise
         except Exception:
             log.exception("saga %s (%s) could not be resumed", record.id, record.name)
             await self.runner.postpone(record)
+
+    async def _leave(self, record: SagaRecord | None) -> None:
+        """Leave a saga to its caller, then to another worker; that it was stopped is no failure."""
+        if record is not None:
+            await self.runner.postpone(replace(record, attempts=0))
 
     async def _settle(self, saga: Saga, database: str) -> int:
         """Look after markers in `database` that are older than their saga may be."""

@@ -8,6 +8,7 @@ from functools import partial
 from uuid import UUID
 
 import pytest
+from tests.integration.engine.fleet.stalled import stalled
 from tests.integration.engine.messaging.transfer_application import (
     Bank,
     Broke,
@@ -365,3 +366,17 @@ async def test_a_worker_takes_sagas_up_one_at_a_time(system: System, bank: Bank)
         after.sagas.sagas = {"transfer": replace(saga, stages=stages)}
         assert await after.saga_worker.run_once() == 2
     assert leased == [1, 1]
+
+
+async def test_a_worker_that_is_stopped_leaves_its_saga_to_the_caller(
+    system: System, bank: Bank
+) -> None:
+    saga_id = new_id()
+    with crash_at("saga.transfer.charge.after"):
+        await transfer(system, saga_id)
+    async with restarted(system) as after:
+        async with stalled("saga.transfer.confirm.before", after.saga_worker.run_once()) as stopped:
+            stopped.cancel()
+        assert stopped.cancelled()
+        assert (await transfer(after, saga_id))["amount"] == 10
+        assert await verify_books(after, bank, saga_id) == "completed"
