@@ -60,6 +60,9 @@ class Gate(Protocol):
     async def admit(self, tenant: TenantRow) -> None:
         """Return once the tenant can be served; raises why it cannot."""
 
+    async def close(self, *, drain_s: float) -> None:
+        """End what it does for tenants, which gets `drain_s` for that."""
+
 
 @dataclass(slots=True)
 class ServerUse:
@@ -122,6 +125,8 @@ class Fleet:
         if self._tasks:
             await asyncio.wait(self._tasks)
             self._tasks.clear()
+        if self.gate is not None:
+            await self.gate.close(drain_s=drain_s)
         await self.cache.close(drain_s)
 
     def connection(

@@ -16,16 +16,20 @@ from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.errors import BulkheadError, Unavailable
 from bulkhead.engine.fleet.databases import Databases
 from bulkhead.engine.fleet.migrate_claim import (
+    Claim,
     claim_one,
     keeping,
+    leave,
     ms_since,
     note_failed,
     note_migrated,
 )
 from bulkhead.engine.fleet.migrate_tenant import Aim, FleetMigrations, migrate_tenant
 from bulkhead.engine.fleet.model import TenantId, TenantRow
+from bulkhead.engine.fleet.parallel import stop_all
 from bulkhead.engine.fleet.registry import get_tenant
 from bulkhead.engine.migrations.plan import Direction
+from bulkhead.engine.ongoing import claimed
 
 WAIT_S = 5.0
 FORGIVE_S = 30.0
@@ -86,36 +90,54 @@ class SchemaGate:
         except BulkheadError as error:
             raise self._behind(tenant, error.message) from error
 
-    async def close(self) -> None:
-        """Let migrations under way come to their end."""
-        while self._running:
-            await asyncio.wait(list(self._running.values()))
+    async def close(self, *, drain_s: float) -> None:
+        """Let migrations under way come to their end; those that take longer are left to others."""
+        if self._running:
+            await asyncio.wait(list(self._running.values()), timeout=drain_s)
+        await stop_all(list(self._running.values()))
 
     async def _migrate(self, tenant: TenantId) -> None:
         """In turn with others, and with other processes by the lock in the database."""
-        registry, migrations = self.databases.registry, self.migrations
         async with self._slots:
-            async with registry.transaction(SERVICE) as tx:
-                row = await get_tenant(tx, tenant)
-                if self.bears(row):
-                    return
-                claim = await claim_one(tx, tenant, migrations, OWNER)
-                if claim is None:
-                    raise self._behind(row, MOVING)
-            began_s = monotonic_s()
+            taken = await claimed(self._claim(tenant), self._leave)
+            if taken is None:
+                return
             try:
-                aim = Aim(Direction.UP, migrations.latest)
-                async with keeping(registry, claim):
-                    migrated = await migrate_tenant(self.databases, row, migrations, aim)
-            except BulkheadError as error:
-                log.warning("tenant %s could not be migrated: %s", tenant, error)
-                self._failed[tenant] = (monotonic_s(), error)
-                async with registry.transaction(SERVICE) as tx:
-                    await note_failed(tx, claim, error, ms_since(began_s))
+                await self._migrate_taken(*taken)
+            except asyncio.CancelledError:
+                await self._leave(taken)
                 raise
-            self._failed.pop(tenant, None)
+
+    async def _claim(self, tenant: TenantId) -> tuple[TenantRow, Claim] | None:
+        """None when the tenant is not behind any more; raises TenantBehind while it moves."""
+        async with self.databases.registry.transaction(SERVICE) as tx:
+            row = await get_tenant(tx, tenant)
+            if self.bears(row):
+                return None
+            claim = await claim_one(tx, tenant, self.migrations, OWNER)
+        if claim is None:
+            raise self._behind(row, MOVING)
+        return row, claim
+
+    async def _leave(self, taken: tuple[TenantRow, Claim] | None) -> None:
+        if taken is not None:
+            await leave(self.databases.registry, [taken[1]])
+
+    async def _migrate_taken(self, row: TenantRow, claim: Claim) -> None:
+        registry, began_s = self.databases.registry, monotonic_s()
+        try:
+            aim = Aim(Direction.UP, self.migrations.latest)
+            async with keeping(registry, claim):
+                migrated = await migrate_tenant(self.databases, row, self.migrations, aim)
+        except BulkheadError as error:
+            log.warning("tenant %s could not be migrated: %s", row.id, error)
+            self._failed[row.id] = (monotonic_s(), error)
             async with registry.transaction(SERVICE) as tx:
-                await note_migrated(tx, tenant, row.place.server, migrated, ms_since(began_s))
+                await note_failed(tx, claim, error, ms_since(began_s))
+            raise
+        self._failed.pop(row.id, None)
+        async with registry.transaction(SERVICE) as tx:
+            await note_migrated(tx, row.id, row.place.server, migrated, ms_since(began_s))
 
     def _behind(self, tenant: TenantRow, reason: str) -> TenantBehind:
         return TenantBehind(

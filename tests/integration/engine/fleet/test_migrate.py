@@ -183,7 +183,7 @@ async def test_who_waits_too_long_for_a_migration_is_told_so_and_it_goes_on(
             await admin.execute("lock table notes in access share mode")
             with pytest.raises(TenantBehind, match="at the moment"):
                 await fleet.query(tenant, "select 1")
-        await gate.close()
+        await gate.close(drain_s=60)
         gate.wait_s = WAIT_S  # Whether there is anything left to do takes a look, too.
         assert len(await fleet.query(tenant, "select name from tags")) == 2
         await fleet.close()
@@ -283,7 +283,7 @@ async def test_a_tenant_that_is_migrated_on_request_is_not_moved_meanwhile(
                 await Mover(fleet).start(tenant)
             with pytest.raises(MoveRefused, match="being migrated"):
                 await Mover(made.fleet).start(tenant)
-        await gate.close()
+        await gate.close(drain_s=60)
         await fleet.close()
 
 

@@ -8,11 +8,14 @@ import pytest
 from tests.integration.engine.fleet.migrating import migrations, note_version, tenant_row
 from tests.integration.engine.fleet.stalled import DEADLINE_S, stalled
 from tests.integration.engine.provisioning.test_asked_meanwhile import Overtaken
+from tests.integration.waiting import BLOCKED
 
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.database import OpenDatabase
 from bulkhead.engine.connections.transaction import Transaction
 from bulkhead.engine.fleet import migrate_claim
+from bulkhead.engine.fleet.fleet import Fleet
+from bulkhead.engine.fleet.gate import SchemaGate, TenantBehind
 from bulkhead.engine.fleet.migrate import FleetMigrator, Outcome, RollOut
 from bulkhead.engine.fleet.migrate_claim import QUERIES, begin_run, note_migrated
 from bulkhead.engine.fleet.migrate_tenant import Aim, Migrated
@@ -140,3 +143,24 @@ async def test_a_run_that_is_stopped_leaves_its_tenants_to_the_next_one(
         assert run.cancelled()
         async with asyncio.timeout(DEADLINE_S):
             assert (await migrator.apply(options)).done == 2
+
+
+async def test_who_is_stopped_leaves_what_it_migrates_on_request_to_the_next_run(
+    servers: TestServers, registry: OpenDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate_claim, "SETTLED_S", 0.0)
+    async with servers.fleet(registry, tenants=1) as made:
+        await note_version(made, 1)
+        (tenant,) = made.tenants
+        databases = made.fleet.databases
+        gate = SchemaGate(databases, migrations(2), minimum=2, wait_s=0.1)
+        fleet = Fleet("test", databases, gate=gate)
+        async with made.administer(tenant) as admin, admin.transaction():
+            await admin.execute("lock table notes in access share mode")
+            with pytest.raises(TenantBehind, match="at the moment"):
+                await fleet.query(tenant, "select 1")
+            while not await admin.fetchval(BLOCKED):
+                """Until it is being migrated, however slow the machine."""
+            await fleet.close(drain_s=0)
+        async with asyncio.timeout(DEADLINE_S):
+            assert (await FleetMigrator(databases, migrations(2), "next").apply()).done == 1

@@ -200,6 +200,9 @@ class Meanwhile:
     async def admit(self, _: TenantRow) -> None:
         await self.happen()
 
+    async def close(self, *, drain_s: float) -> None:
+        """Nothing is under way."""
+
 
 async def test_no_server_is_forgotten_that_has_a_side_of_a_move(
     servers: TestServers, registry: OpenDatabase
