@@ -50,6 +50,7 @@ from bulkhead.engine import failpoints
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.errors import BulkheadError, Conflict, Invalid, NotFound, Unavailable
 from bulkhead.engine.fleet.model import TenantId
+from bulkhead.engine.ongoing import claimed
 from bulkhead.http.described import Described
 
 if TYPE_CHECKING:
@@ -147,14 +148,14 @@ class Uploads:
             return row
         async with self.media.places.taken(store):
             try:
-                wish = await self._claim(store, media)
+                wish = await claimed(self._claim(store, media), self._unclaim)
             except UploadUnknown:
                 if (row := await self._find(store, media)) is not None:
                     return row  # Another one has completed it meanwhile.
                 raise
-            await failpoints.reach(CLAIMED)
-            bucket = await self._open(wish)
             try:
+                await failpoints.reach(CLAIMED)
+                bucket = await self.media.storages.open(wish.store)
                 async with asyncio.timeout(COMPLETE_S_MAX):
                     head, sha256 = await self._take_over(bucket, wish, file)
             except (UploadDiffers, MediaMisnamed) as error:
@@ -163,7 +164,7 @@ class Uploads:
             except TimeoutError:
                 await self._unclaim(wish)
                 raise UploadSlow from None
-            except BulkheadError:
+            except (BulkheadError, asyncio.CancelledError):
                 await self._unclaim(wish)
                 raise
         await failpoints.reach(STORED)
@@ -195,13 +196,6 @@ class Uploads:
         with suppress(BulkheadError):  # Then it is for the sweep.
             async with self.media.master.transaction(SERVICE) as tx:
                 await metering.unclaim(tx, wish)
-
-    async def _open(self, wish: Hold) -> Bucket:
-        try:
-            return await self.media.storages.open(wish.store)
-        except BulkheadError:
-            await self._unclaim(wish)
-            raise
 
     async def _refuse(self, wish: Hold) -> None:
         """Have nothing of it, neither in the storage nor of the plan."""

@@ -23,6 +23,7 @@ from tests.integration.apps.store_platform.media.files import (
 )
 from tests.integration.apps.store_platform.platform import Caller, Site, at_once
 from tests.integration.capabilities.storage.s3_server import Keys, S3Server
+from tests.integration.engine.fleet.stalled import stalled
 
 from bulkhead.apps.store_platform import media
 from bulkhead.apps.store_platform.media_uploads import CLAIMED, LOOKED, Uploads
@@ -278,6 +279,18 @@ async def test_a_crash_while_it_is_completed_leaves_all_of_a_file_or_nothing(
     whole = 1 if point == media.NOTED else 0
     assert await rows(site, store) == len(s3.objects(bucket)) == whole
     assert await taken(site, store) == (whole * len(PNG), 0)
+
+
+async def test_what_a_process_was_completing_when_it_was_stopped_the_next_one_completes(
+    site: Site, owner: Caller, connected: str
+) -> None:
+    told = await owner.post(f"{connected}/media/uploads", PICTURE)
+    assert await put(told, PNG) == 200
+    uploads, file = Uploads(site.platform.media), NewFile("a.png", "image/png", len(PNG))
+    store, upload = UUID(connected.rpartition("/")[2]), UUID(told["id"])
+    async with stalled(LOOKED, uploads.complete(store, upload, file)) as stopped:
+        stopped.cancel()
+    assert (await complete(owner, told))[0] == 201
 
 
 async def test_a_storage_that_is_away_is_asked_again(
