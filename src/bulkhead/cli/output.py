@@ -104,6 +104,8 @@ def exit_code_of(error: BulkheadError) -> int:
     """The exit code that stands for an error."""
     if error.code.startswith(("configuration", "secret", "topology")):
         return EXIT_CONFIGURATION
+    if error.code == "capability_missing":
+        return EXIT_UNREACHABLE  # A server that refuses, as one does where rights are missing.
     return _CODES.get(error.status, EXIT_FAILED)
 
 

@@ -24,7 +24,7 @@ from bulkhead.engine.fleet.registry import (
 
 
 class NoServerFits(Unavailable):
-    """No server of kind '{kind}' has room for another tenant; wanted labels: {labels}."""
+    """No server of kind '{kind}' has room for another tenant; wanted: {wanted}."""
 
     code = "no_server_fits"
     retry_after_s = 60
@@ -45,8 +45,10 @@ class Wish:
 
     def refused(self) -> NoServerFits:
         """What to raise when no server grants it."""
-        wanted = ", ".join(f"{key}={value}" for key, value in sorted(self.labels.items()))
-        return NoServerFits(kind=self.kind.value, labels=wanted or "none")
+        wanted = [f"label {key}={value}" for key, value in sorted(self.labels.items())]
+        if self.elsewhere_than is not None:
+            wanted.append(f"another one than '{self.elsewhere_than}'")
+        return NoServerFits(kind=self.kind.value, wanted=", ".join(wanted) or "any")
 
 
 @dataclass(frozen=True, slots=True)

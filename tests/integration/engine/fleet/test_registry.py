@@ -157,7 +157,7 @@ async def test_a_tenant_goes_to_the_emptiest_server_that_fits(registry: OpenData
             chosen.append(row.place.server)
         assert (chosen.count("a"), chosen.count("b")) == (4, 10)
         assert chosen[:3] == ["b", "a", "b"]
-    with pytest.raises(NoServerFits, match="wanted labels: region=eu"):
+    with pytest.raises(NoServerFits, match="wanted: label region=eu"):
         async with registry.transaction(SERVICE) as tx:
             await choose_server(tx, wish)
     async with registry.transaction(SERVICE) as tx:
