@@ -147,8 +147,8 @@ async def test_a_store_gets_a_project_in_its_owner_s_account(
     assert (await owner.post("/provision", body))["jobId"] == job
     await purge(site, store, owner)
     assert projects_of(api, theirs) == []
-    left = "select count(*) from bulkhead.fleet_servers where reserved_for is not null"
-    assert await site.value(left) == 0
+    left = "select count(*) from bulkhead.fleet_servers where reserved_for = $1"
+    assert await site.value(left, store) == 0
 
 
 async def test_many_requests_for_one_store_make_one_project(
