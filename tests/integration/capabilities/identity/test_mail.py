@@ -8,6 +8,7 @@ from tests.integration.capabilities.identity.smtp_server import SmtpServer, open
 from tests.integration.engine.fleet.stalled import stalled
 
 from bulkhead.capabilities.identity import deliver_mail
+from bulkhead.capabilities.identity.mail import delivery
 from bulkhead.capabilities.identity.mail.carrier import SmtpCarrier
 from bulkhead.capabilities.identity.mail.delivery import ATTEMPTS_MAX, CARRIED, Mailer
 from bulkhead.capabilities.identity.mail.service import claim_mail, mark_sent, park_mail
@@ -236,12 +237,13 @@ async def test_a_worker_that_comes_too_late_changes_nothing(club: Club) -> None:
 
 
 async def test_the_worker_wakes_for_mail_of_its_own_process(
-    club_with_post: Club, post_office: SmtpServer
+    club_with_post: Club, post_office: SmtpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(delivery, "POLL_S", 3600.0)
     worker = asyncio.create_task(deliver_mail(club_with_post.identity))
     try:
         await club_with_post.browser.sign_up()
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(30):
             await post_office.arrived.wait()
     finally:
         worker.cancel()
