@@ -27,6 +27,7 @@ from bulkhead.engine.fleet.fleet import Fleet, Gate
 from bulkhead.engine.fleet.model import ServerKind, TenantId, TenantRow, TenantState
 from bulkhead.engine.fleet.move_abandoned import end_abandoned
 from bulkhead.engine.fleet.move_steps import POINTS, Ends, MoveLimits, Steps
+from bulkhead.engine.fleet.move_stopped import working
 from bulkhead.engine.fleet.move_store import (
     QUERIES,
     STEPS,
@@ -181,7 +182,7 @@ class Mover:
         move = await self.get(tenant)
         if move.step is MoveStep.FLIPPED and move.was_verified:
             move = await self.run(tenant)  # Whether the migrated databases are the same.
-        async with leased(self._registry, move):
+        async with working(self._steps, move):
             move = await self.get(tenant)
             if move.step is MoveStep.VERIFIED and move.alarmed_at is not None:
                 reason = "its time is over, or it is being confirmed: nothing follows back any more"
@@ -247,7 +248,7 @@ class Mover:
 
     async def _run(self, tenant: TenantId) -> Move:
         move = await self.get(tenant)
-        async with leased(self._registry, move):
+        async with working(self._steps, move):
             move = await self.get(tenant)
             while move.step not in (MoveStep.VERIFIED, MoveStep.REVERTED):
                 try:

@@ -19,6 +19,7 @@ from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.connections.transaction import Transaction
 from bulkhead.engine.errors import BulkheadError, Conflict, NotFound
 from bulkhead.engine.fleet.model import TenantId, TenantState
+from bulkhead.engine.ongoing import claimed
 
 QUERIES: Final = load_queries(__package__, "move.sql")
 LEASE_S: Final = 30.0
@@ -150,30 +151,36 @@ async def note_alarm(tx: Transaction, move: Move) -> None:
 
 
 @dataclass(slots=True)
-class _Lease:
+class Lease:
+    """That only this process works on a move."""
+
     move: Move
     until: dt.datetime
     """As the registry has it, which tells whose it is."""
+    is_lost: bool = False
+    """Whether somebody else has taken the move over."""
 
 
 @asynccontextmanager
-async def leased(registry: OpenDatabase, move: Move) -> AsyncIterator[None]:
+async def leased(registry: OpenDatabase, move: Move) -> AsyncIterator[Lease]:
     """Be the only one who works on the move; what fails is noted.
 
     Raises MoveBusy, also from within the block when somebody else has taken the move over: this
     process has slept for longer than its lease.
     """
-    async with registry.transaction(SERVICE) as tx:
-        until = await tx.fetchval(QUERIES.lease_move, move.id, LEASE_S)
-    if until is None:
-        raise MoveBusy(tenant=move.tenant)
-    lease, error = _Lease(move, until), None
+
+    async def give_back(lease: Lease, error: BulkheadError | None = None) -> None:
+        told = json.dumps(error.to_json()) if error is not None else None
+        async with registry.transaction(SERVICE) as tx:
+            await tx.execute(QUERIES.release_move, move.id, told, lease.until)
+
+    lease, error = await claimed(_take(registry, move), give_back), None
     try:
         async with asyncio.timeout(None) as ours:
             ended = asyncio.Event()
             renewing = asyncio.create_task(_renew(registry, lease, ours, ended))
             try:
-                yield
+                yield lease
             finally:
                 ended.set()  # Not in the midst of it: which lease it is has to be known.
                 await renewing
@@ -185,13 +192,19 @@ async def leased(registry: OpenDatabase, move: Move) -> AsyncIterator[None]:
             raise
         raise MoveBusy(tenant=move.tenant) from lost
     finally:
-        told = json.dumps(error.to_json()) if error is not None else None
-        async with registry.transaction(SERVICE) as tx:
-            await tx.execute(QUERIES.release_move, move.id, told, lease.until)
+        await give_back(lease, error)
+
+
+async def _take(registry: OpenDatabase, move: Move) -> Lease:
+    async with registry.transaction(SERVICE) as tx:
+        until = await tx.fetchval(QUERIES.lease_move, move.id, LEASE_S)
+    if until is None:
+        raise MoveBusy(tenant=move.tenant)
+    return Lease(move, until)
 
 
 async def _renew(
-    registry: OpenDatabase, lease: _Lease, ours: asyncio.Timeout, ended: asyncio.Event
+    registry: OpenDatabase, lease: Lease, ours: asyncio.Timeout, ended: asyncio.Event
 ) -> None:
     """Renew the lease until `ended`; lets `ours` be over when it is lost."""
     while not await _comes(ended, LEASE_S / 4):
@@ -202,6 +215,7 @@ async def _renew(
             log.warning("the lease of a move could not be renewed: %s", error)
             continue
         if until is None:
+            lease.is_lost = True
             ours.reschedule(asyncio.get_running_loop().time())
             return
         lease.until = until

@@ -290,7 +290,7 @@ async def test_tenants_on_their_way_to_a_server_have_their_room_there(
         await sql(registry, "update bulkhead.fleet_servers set capacity = 2")
         other = Mover(Fleet("test", made.fleet.databases))
         made.fleet.gate = cast("Gate", Meanwhile(lambda: other.start(here[1])))
-        with pytest.raises(NoServerFits, match="wanted labels: none"):
+        with pytest.raises(NoServerFits, match="wanted: another one than"):
             await Mover(made.fleet).start(here[0])
         assert (await other.start(here[1])).target == "second"
         with pytest.raises(NoServerFits):
@@ -325,3 +325,26 @@ async def test_whoever_has_lost_a_move_ends_and_lets_nobody_else_have_it(
                 pass
     async with leased(registry, move):
         pass
+
+
+async def test_a_tenant_whose_move_is_stopped_is_served_where_it_is(
+    servers: TestServers, registry: OpenDatabase
+) -> None:
+    """However often that happens, each time when it was fenced."""
+    async with moving(servers, registry) as (made, tenant):
+        mover = Mover(made.fleet)
+        await mover.start(tenant)
+        for point, work, server in (
+            ("arrived", mover.run, "shared"),
+            ("flipped", mover.run, "second"),
+            ("verified", mover.run, "second"),
+            ("fenced_back", mover.revert, "second"),
+        ):
+            async with stalled(POINTS[point], work(tenant)) as stopped:
+                stopped.cancel()
+            assert stopped.cancelled()
+            assert await where(made, tenant) == (server, TenantState.ACTIVE)
+            assert await count(made, tenant) == 500
+        await mover.revert(tenant)
+        assert await where(made, tenant) == ("shared", TenantState.ACTIVE)
+        assert await count(made, tenant) == 500
