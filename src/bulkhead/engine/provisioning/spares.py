@@ -10,7 +10,7 @@ import asyncio
 import datetime as dt
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,14 +28,13 @@ from bulkhead.engine.fleet.model import ServerKind, ServerRow, TenantId
 from bulkhead.engine.fleet.parallel import in_parallel
 from bulkhead.engine.fleet.registry import list_servers
 from bulkhead.engine.ids import new_id
+from bulkhead.engine.ongoing import SETTLED_S, claimed
 from bulkhead.engine.provisioning.schema import FleetSchema, MigrationCall
 from bulkhead.engine.provisioning.tables import make_all
 from bulkhead.engine.provisioning.target import managed_target
 
 QUERIES = load_queries(__package__, "spares.sql")
 LEASE_S = 300.0
-SETTLED_S = 2.0
-"""After which a server has given up, or ended, a statement that was cancelled."""
 DROPS_MAX = 20
 DROPS_AT_ONCE = 4
 """Each waits for a checkpoint of its server, which those that come at once share."""
@@ -136,16 +135,11 @@ class Spares:
 
     async def sweep(self) -> int:
         """Drop what was left half-made, or is of an older schema; return how many that was."""
-        fingerprints = list({self._fingerprint(server) for server in await self._servers()})
-        fleet, version = self.schema.fleet, self.schema.version
-        async with self.databases.registry.transaction(SERVICE) as tx:
-            await tx.execute(QUERIES.condemn_spares, fleet, version, fingerprints)
-            rows = await tx.fetch(QUERIES.claim_condemned, fleet, DROPS_MAX, self.lease_s)
+        left = await claimed(self._claim_condemned(), self._leave)
         away: set[str] = set()
-        left = {row["name"] for row in rows}
 
-        async def drop(row: Mapping[str, str]) -> bool:
-            name, server = row["name"], row["server"]
+        async def drop(row: tuple[str, str]) -> bool:
+            name, server = row
             if server not in away:
                 try:
                     await self._drop(name, server)
@@ -153,16 +147,16 @@ class Spares:
                     log.warning("spare database %s stays for now: %s", name, error)
                     away.add(server)
                 else:
-                    left.discard(name)
+                    del left[name]
                     return True
             await self._release(name)
-            left.discard(name)
+            del left[name]
             return False
 
         try:
-            return sum(await in_parallel(drop, rows, DROPS_AT_ONCE))
+            return sum(await in_parallel(drop, list(left.items()), DROPS_AT_ONCE))
         except asyncio.CancelledError:
-            await self._leave(*left)
+            await self._leave(left)
             raise
 
     async def left_at(self, server: str) -> Left:
@@ -199,9 +193,9 @@ class Spares:
             # A server that is away must not gather notes of what was never made there.
             await driver.start()
         name = physical_name(self.schema.fleet, new_id())
+        if not await claimed(self._note(server, purpose, name), self._leave):
+            return None
         try:
-            if not await self._note(server, purpose, name):
-                return None
             await failpoints.reach(NOTED)
             if await self._build(server, driver, purpose, name):
                 return name
@@ -210,7 +204,7 @@ class Spares:
             await self._discard(name, server.name)
             raise
         except asyncio.CancelledError:
-            await self._leave(name, noted_at=server.name)
+            await self._leave([name])
             raise
         await self._discard(name, server.name)
         return await self._find_template(server) if purpose == "template" else None
@@ -238,22 +232,32 @@ class Spares:
         async with self.databases.registry.transaction(SERVICE, read_only=True) as tx:
             return int(await tx.fetchval(QUERIES.count_warm, *wanted)) < self.warm
 
-    async def _note(self, server: ServerRow, purpose: str, name: str) -> bool:
+    async def _claim_condemned(self) -> dict[str, str]:
+        """Names of spares to be dropped by this process, and their servers."""
+        fingerprints = list({self._fingerprint(server) for server in await self._servers()})
+        fleet, version = self.schema.fleet, self.schema.version
+        async with self.databases.registry.transaction(SERVICE) as tx:
+            await tx.execute(QUERIES.condemn_spares, fleet, version, fingerprints)
+            rows = await tx.fetch(QUERIES.claim_condemned, fleet, DROPS_MAX, self.lease_s)
+        return {row["name"]: row["server"] for row in rows}
+
+    async def _note(self, server: ServerRow, purpose: str, name: str) -> list[str]:
+        """Note a spare that is to be made; nothing when none is wanted any more."""
         fleet, fingerprint = self.schema.fleet, self._fingerprint(server)
         async with self.databases.registry.transaction(SERVICE) as tx:
             is_drained = await tx.fetchval(QUERIES.lock_server, server.name)
             if purpose == "warm":
                 if is_drained is not False:  # Since it was looked at; None once it is removed.
-                    return False
+                    return []
                 ready = await tx.fetchval(QUERIES.count_warm, server.name, fleet, fingerprint)
                 if ready >= self.warm:
-                    return False
+                    return []
             version = self.schema.version
             await tx.execute(
                 QUERIES.add_spare,
                 *(name, server.name, fleet, purpose, version, fingerprint, self.lease_s),
             )
-        return True
+        return [name]
 
     async def _fill(self, driver: Driver, spec: DatabaseSpec) -> None:
         target = managed_target(NOBODY, driver, spec)
@@ -278,20 +282,19 @@ class Spares:
             log.warning("spare database %s stays for now: %s", name, error)
             with suppress(BulkheadError):
                 await self._release(name)
+        except asyncio.CancelledError:
+            await self._leave([name])
+            raise
 
     async def _release(self, name: str, after_s: float = 0.0) -> None:
         async with self.databases.registry.transaction(SERVICE) as tx:
             await tx.execute(QUERIES.release_spare, name, after_s)
 
-    async def _leave(self, *names: str, noted_at: str | None = None) -> None:
+    async def _leave(self, names: Iterable[str]) -> None:
         """Leave to others what is half made or half dropped; else they wait for its lease."""
         with suppress(BulkheadError):
-            async with self.databases.registry.transaction(SERVICE) as tx:
-                if noted_at is not None:
-                    # A note whose commit was cancelled holds it until it is there, or is not.
-                    await tx.execute(QUERIES.lock_server, noted_at)
-                for name in names:
-                    await tx.execute(QUERIES.release_spare, name, SETTLED_S)
+            for name in list(names):
+                await self._release(name, SETTLED_S)
 
     async def _drop(self, name: str, server: str) -> None:
         driver = await self.databases.driver(await self.databases.server(server))

@@ -13,6 +13,7 @@ from bulkhead.engine.drivers.secret import Secret, SecretText
 from bulkhead.engine.fleet.model import ConnectionConfig, ServerKind
 from bulkhead.engine.fleet.placement import drain_server
 from bulkhead.engine.fleet.registry import ServerEntry, add_server, get_tenant
+from bulkhead.engine.ongoing import claimed
 from bulkhead.engine.provisioning import spares as spares_module
 from bulkhead.engine.provisioning.job import JobState
 from bulkhead.engine.provisioning.service import Provisioning, ProvisioningLimits
@@ -185,15 +186,16 @@ async def test_a_spare_whose_note_is_cancelled_at_its_commit_is_dropped_soon(
     spares = workshop.again(TWO).shop.spares[workshop.fleet]
     await workshop.provision()
     had = (await spares.left_at("here")).count
-    note = spares_module.Spares._note
 
-    async def note_and_be_cancelled(self: spares_module.Spares, *wanted: Any) -> bool:
-        assert await note(self, *wanted)
-        raise asyncio.CancelledError
+    async def claimed_and_cancelled(claim: Any, give_back: Any) -> Any:
+        making.cancel()  # Takes effect at the next wait, before the note is there.
+        return await claimed(claim, give_back)
 
-    monkeypatch.setattr(spares_module.Spares, "_note", note_and_be_cancelled)
-    with pytest.raises(asyncio.CancelledError):
-        await spares.refill()
+    monkeypatch.setattr(spares_module, "claimed", claimed_and_cancelled)
+    making = asyncio.create_task(spares.refill())
+    await asyncio.wait([making])
+    monkeypatch.undo()
+    assert making.cancelled()
     left = await spares.left_at("here")
     assert (left.count, left.busy_until) == (had + 1, None)
     assert await spares.sweep() == 1
