@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import json
-import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from bulkhead.engine.errors import BulkheadError
 from bulkhead.engine.fleet.migrate_tenant import Aim, FleetMigrations, Migrated
 from bulkhead.engine.fleet.model import TenantId
 from bulkhead.engine.fleet.registry import TenantChanged, get_tenant
+from bulkhead.engine.fleet.renewal import renewing
 from bulkhead.engine.ids import new_id
 from bulkhead.engine.ongoing import SETTLED_S
 
@@ -31,8 +30,6 @@ RETRYABLE: Final = 503
 SOON: Final = "set local synchronous_commit to off"
 TRIES_MAX: Final = 5
 """How often the run of another process may end, or begin, while one is begun."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +105,12 @@ async def is_kept(registry: OpenDatabase, claim: Claim) -> bool:
 async def keeping(registry: OpenDatabase, claim: Claim) -> AsyncIterator[None]:
     """Keep a tenant however long the block takes, so that nobody moves it meanwhile."""
 
-    async def renew() -> None:
-        held = True
-        while held:
-            await asyncio.sleep(claim.lease_s / 4)
-            try:
-                held = await is_kept(registry, claim)
-            except BulkheadError as error:
-                log.warning("the lease of a migration could not be renewed: %s", error)
+    async def renew() -> bool:
+        await is_kept(registry, claim)
+        return True  # Whoever has it otherwise is kept apart by the tenant's database.
 
-    renewing = asyncio.create_task(renew())
-    try:
+    async with renewing(renew, claim.lease_s, "a migration"):
         yield
-    finally:
-        renewing.cancel()
-        await asyncio.wait([renewing])
 
 
 async def leave(registry: OpenDatabase, claims: Iterable[Claim]) -> None:

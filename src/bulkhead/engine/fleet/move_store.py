@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import json
-import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -19,12 +17,11 @@ from bulkhead.engine.connections.queries import load_queries
 from bulkhead.engine.connections.transaction import Transaction
 from bulkhead.engine.errors import BulkheadError, Conflict, NotFound
 from bulkhead.engine.fleet.model import TenantId, TenantState
+from bulkhead.engine.fleet.renewal import LeaseLost, renewing
 from bulkhead.engine.ongoing import claimed
 
 QUERIES: Final = load_queries(__package__, "move.sql")
 LEASE_S: Final = 30.0
-
-log = logging.getLogger(__name__)
 
 
 class MoveStep(StrEnum):
@@ -174,22 +171,20 @@ async def leased(registry: OpenDatabase, move: Move) -> AsyncIterator[Lease]:
         async with registry.transaction(SERVICE) as tx:
             await tx.execute(QUERIES.release_move, move.id, told, lease.until)
 
+    async def renew() -> bool:
+        async with registry.transaction(SERVICE) as tx:
+            until = await tx.fetchval(QUERIES.renew_move, move.id, LEASE_S, lease.until)
+        lease.is_lost, lease.until = until is None, until or lease.until
+        return not lease.is_lost
+
     lease, error = await claimed(_take(registry, move), give_back), None
     try:
-        async with asyncio.timeout(None) as ours:
-            ended = asyncio.Event()
-            renewing = asyncio.create_task(_renew(registry, lease, ours, ended))
-            try:
-                yield lease
-            finally:
-                ended.set()  # Not in the midst of it: which lease it is has to be known.
-                await renewing
+        async with renewing(renew, LEASE_S, "a move"):
+            yield lease
     except BulkheadError as failure:
         error = failure
         raise
-    except TimeoutError as lost:
-        if not ours.expired():
-            raise
+    except LeaseLost as lost:
         raise MoveBusy(tenant=move.tenant) from lost
     finally:
         await give_back(lease, error)
@@ -201,28 +196,3 @@ async def _take(registry: OpenDatabase, move: Move) -> Lease:
     if until is None:
         raise MoveBusy(tenant=move.tenant)
     return Lease(move, until)
-
-
-async def _renew(
-    registry: OpenDatabase, lease: Lease, ours: asyncio.Timeout, ended: asyncio.Event
-) -> None:
-    """Renew the lease until `ended`; lets `ours` be over when it is lost."""
-    while not await _comes(ended, LEASE_S / 4):
-        try:
-            async with registry.transaction(SERVICE) as tx:
-                until = await tx.fetchval(QUERIES.renew_move, lease.move.id, LEASE_S, lease.until)
-        except BulkheadError as error:
-            log.warning("the lease of a move could not be renewed: %s", error)
-            continue
-        if until is None:
-            lease.is_lost = True
-            ours.reschedule(asyncio.get_running_loop().time())
-            return
-        lease.until = until
-
-
-async def _comes(event: asyncio.Event, timeout_s: float) -> bool:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
-    return event.is_set()

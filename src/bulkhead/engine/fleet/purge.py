@@ -35,6 +35,7 @@ from bulkhead.engine.fleet.registry import (
     remove_reserved,
     remove_tenant,
 )
+from bulkhead.engine.fleet.renewal import LeaseLost, renewing
 from bulkhead.engine.ongoing import SETTLED_S, claimed
 
 if TYPE_CHECKING:
@@ -144,19 +145,19 @@ class Purger:
 
     async def _purge_holding(self, deletion: Deletion) -> None:
         """Purge, and end at once when somebody else has taken the deletion over, or back."""
-        work = asyncio.create_task(self._purge(deletion))
+
+        async def hold() -> bool:
+            try:
+                await self._hold(deletion)
+            except TenantChanged:
+                return False
+            return True
+
         try:
-            while not (await asyncio.wait([work], timeout=self.lease_s / 4))[0]:
-                try:
-                    await self._hold(deletion)
-                except TenantChanged:
-                    raise
-                except BulkheadError as error:
-                    log.warning("the lease of a purge could not be renewed: %s", error)
-        finally:
-            work.cancel()
-            await asyncio.wait([work])
-        await work
+            async with renewing(hold, self.lease_s, "a purge"):
+                await self._purge(deletion)
+        except LeaseLost as lost:
+            raise _taken_over(deletion) from lost
 
     async def _hold(self, deletion: Deletion) -> None:
         async with self._registry.transaction(SERVICE) as tx:
@@ -228,7 +229,11 @@ class Purger:
 async def _verify_held(tx: Transaction, query: str, deletion: Deletion, *args: object) -> None:
     """Raises TenantChanged where `query` finds the deletion to be another's, or taken back."""
     if await tx.fetchval(query, *_whose(deletion), *args) is None:
-        raise TenantChanged(tenant=deletion.tenant, expected="this process's to purge")
+        raise _taken_over(deletion)
+
+
+def _taken_over(deletion: Deletion) -> TenantChanged:
+    return TenantChanged(tenant=deletion.tenant, expected="this process's to purge")
 
 
 def _whose(deletion: Deletion) -> tuple[TenantId, int, dt.datetime]:
