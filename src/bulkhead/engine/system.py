@@ -95,7 +95,9 @@ class System:
         await self.router.close()
 
     async def _repeat(self, job: Job) -> None:
-        while True:
+        task = asyncio.current_task()
+        # A job may fail while it is stopped: what it leased cannot be given back, for example.
+        while task is None or not task.cancelling():
             await asyncio.sleep(job.every_s)
             try:
                 await job.run(self)

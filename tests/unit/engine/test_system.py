@@ -1,14 +1,15 @@
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from bulkhead.engine.application import Application
+from bulkhead.engine.application import Application, Job
 from bulkhead.engine.drivers.embedded import EmbeddedDriver
 from bulkhead.engine.drivers.postgres import PostgresDriver
 from bulkhead.engine.drivers.protocol import Driver
-from bulkhead.engine.errors import ConfigurationInvalid
+from bulkhead.engine.errors import ConfigurationInvalid, Unavailable
 from bulkhead.engine.settings import Settings
-from bulkhead.engine.system import place
+from bulkhead.engine.system import System, build_system, place
 from bulkhead.engine.topology import Database, Table, Topology
 
 SHOP = Application(
@@ -75,3 +76,23 @@ def test_the_shared_server_may_have_a_pooler_too(tmp_path: Path) -> None:
 def test_a_direct_dsn_alone_says_what_is_missing(settings: Settings, variable: str) -> None:
     with pytest.raises(ConfigurationInvalid, match=variable):
         place(SHOP, settings)
+
+
+async def test_a_job_that_fails_while_it_is_stopped_is_not_begun_again(tmp_path: Path) -> None:
+    settings, begun = Settings(home=tmp_path), asyncio.Event()
+
+    async def fail_once(_: System) -> None:
+        is_first = not begun.is_set()
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if is_first:
+                raise Unavailable(what="What it leased")
+
+    system = build_system(SHOP, settings, place(SHOP, settings))
+    repeating = asyncio.create_task(system._repeat(Job("failing", 0.0, fail_once)))
+    await begun.wait()
+    repeating.cancel()
+    done, _ = await asyncio.wait([repeating], timeout=5)
+    assert done
