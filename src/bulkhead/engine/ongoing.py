@@ -65,3 +65,9 @@ async def claimed(claim: Coroutine[Any, Any, T], give_back: Callable[[T], Awaita
         if not task.cancelled() and task.exception() is None:
             await give_back(task.result())
         raise
+
+
+def is_being_cancelled() -> bool:
+    """Whether somebody has cancelled the task that asks, whatever has become of that since."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

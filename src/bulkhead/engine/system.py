@@ -34,6 +34,7 @@ from bulkhead.engine.migrations.apply import apply
 from bulkhead.engine.migrations.files import Label, MigrationSet, label_files, load_migrations
 from bulkhead.engine.migrations.fit import verify_not_ahead, verify_not_behind
 from bulkhead.engine.migrations.registry import list_labels
+from bulkhead.engine.ongoing import is_being_cancelled
 from bulkhead.engine.topology import SecurityLevel
 
 if TYPE_CHECKING:
@@ -95,9 +96,8 @@ class System:
         await self.router.close()
 
     async def _repeat(self, job: Job) -> None:
-        task = asyncio.current_task()
         # A job may fail while it is stopped: what it leased cannot be given back, for example.
-        while task is None or not task.cancelling():
+        while not is_being_cancelled():
             await asyncio.sleep(job.every_s)
             try:
                 await job.run(self)

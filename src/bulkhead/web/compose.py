@@ -11,6 +11,7 @@ from functools import partial
 
 from bulkhead.engine.application import Mounted
 from bulkhead.engine.monitoring.metrics import Sampler
+from bulkhead.engine.ongoing import is_being_cancelled
 from bulkhead.engine.settings import Settings
 from bulkhead.engine.system import System
 from bulkhead.gateway.gateway import Gateway, open_gateway
@@ -92,7 +93,7 @@ def _mount(system: System) -> Mounted:
 
 
 async def _keep_running(worker: Worker) -> None:
-    while True:
+    while not is_being_cancelled():
         try:
             await worker()
         except Exception:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import SERVICE
@@ -36,6 +36,7 @@ from bulkhead.engine.fleet.registry import CHANNEL, get_tenant
 from bulkhead.engine.fleet.statement import Row
 from bulkhead.engine.fleet.tenant_database import Limited, TenantDatabase
 from bulkhead.engine.messaging.listener import Listener
+from bulkhead.engine.ongoing import is_being_cancelled
 
 if TYPE_CHECKING:
     from bulkhead.engine.fleet.migrate_tenant import FleetMigrations
@@ -318,7 +319,7 @@ class Fleet:
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
-            if opening.cancelled() and not _is_cancelling():
+            if opening.cancelled() and not is_being_cancelled():
                 raise PoolRetired(tenant=entry.row.id) from None
             raise
 
@@ -377,8 +378,3 @@ class Fleet:
             budget.reap(before_s)
             if not budget.pools and not budget.taken:
                 del self._budgets[name]
-
-
-def _is_cancelling() -> bool:
-    task: asyncio.Task[Any] | None = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

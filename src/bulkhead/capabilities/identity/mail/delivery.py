@@ -34,7 +34,7 @@ from bulkhead.capabilities.identity.model import Channel, UserId
 from bulkhead.engine import failpoints
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.errors import BulkheadError
-from bulkhead.engine.ongoing import claimed
+from bulkhead.engine.ongoing import claimed, is_being_cancelled
 
 if TYPE_CHECKING:
     from bulkhead.engine.connections.database import OpenDatabase
@@ -98,7 +98,7 @@ class Mailer:
 
     async def run(self) -> None:
         """Hand mail over until cancelled: at once what this process queues, the rest by polling."""
-        while True:
+        while not is_being_cancelled():  # Whatever went wrong when it was.
             self._queued.clear()
             try:
                 while await self.deliver_due():
