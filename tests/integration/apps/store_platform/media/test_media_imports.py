@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -34,6 +35,7 @@ from bulkhead.engine.monitoring.invariant import run_invariants
 async def test_an_archive_brings_the_files_of_the_store_that_is_named(
     pair: Pair, buckets: tuple[str, str], tmp_path: Path
 ) -> None:
+    pair = replace(pair, source=await pair.site.open_store(pair.owner))  # Its keys are destroyed.
     here, copies = buckets[0], Copies(pair.site.platform)
     await pair.connect(pair.source, here)
     await pair.connect(pair.target, here)
