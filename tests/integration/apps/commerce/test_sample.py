@@ -40,14 +40,13 @@ async def counts(shop: System) -> dict[str, int]:
     return found
 
 
-async def test_loading_the_sample_again_changes_nothing(shop: System) -> None:
+async def test_loading_the_sample_again_changes_nothing_and_what_was_taken_out_stays_out(
+    shop: System,
+) -> None:
     before = await counts(shop)
     await load_sample(shop)
     assert await counts(shop) == before
     assert (before["products"], before["user_profiles"], before["coupons"]) == (200, 16, 4)
-
-
-async def test_what_somebody_took_out_of_the_sample_stays_out(shop: System) -> None:
     async with shop.database("orders").transaction(SERVICE) as tx:
         await tx.execute("delete from coupons where code = 'FIVER'")
     assert "200 products in 25 categories" in await load_sample(shop)
