@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 from uuid import UUID
 
 import pytest
@@ -153,7 +154,9 @@ async def test_i19_accepts_a_delivery_that_somebody_discarded(system: System) ->
 async def test_i20_sees_a_saga_that_does_not_end(router: Router, state: str) -> None:
     saga_id = await add_saga(router, state, {})
     found = await broken(router)
-    assert found == {"I20": f"sales.sagas {saga_id}: 'buy' is {state} 60 s after its deadline"}
+    assert list(found) == ["I20"]
+    told = rf"sales\.sagas {saga_id}: 'buy' is {state} [6-9]\d s after its deadline"
+    assert re.fullmatch(told, found["I20"]), "however slow the machine is"
 
 
 @pytest.mark.parametrize(("state", "wrong"), [("completed", "undone"), ("compensated", "done")])
