@@ -2,7 +2,8 @@
 
 The store serves nobody meanwhile. Its rows are replaced in one transaction, then the master counts
 anew what it has, and only then it is served again: whoever is interrupted in between finds the
-store suspended, and repeats the whole.
+store suspended, and repeats the whole. Before the rows come, files do, which may take long: who is
+stopped then leaves the store served as it was.
 
 Files come along from the bucket that has them, see `media_copies.py`; the store's own are replaced
 with the rows. Where they do not come along, a store that has files itself is refused, and what the
@@ -11,6 +12,7 @@ rows say of files is forgotten.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -101,6 +103,8 @@ class _Closed:
     """A store that serves nobody for now."""
 
     row: TenantRow
+    may_have_rows: bool = False
+    """Whether rows may have come by now."""
     has_new_rows: bool = False
     carrier: Carrier | None = None
 
@@ -224,6 +228,11 @@ class Copies:
             if is_open and not may_have_rows:
                 await self._open_again(closed.row)
             raise
+        except asyncio.CancelledError:
+            if is_open and not closed.may_have_rows:
+                with suppress(BulkheadError):
+                    await self._open_again(closed.row)
+            raise
         if is_open:
             await self._open_again(closed.row)
 
@@ -243,10 +252,12 @@ class Copies:
             async with self.platform.master.transaction(SERVICE) as tx:
                 if taken := await lock_taken(tx, store, Metric.STORAGE_BYTES):
                     raise StorageInUse(size_bytes=taken)
+            closed.may_have_rows = True
             return None
         closed.carrier = carrier = Carrier(self.platform.media, store, files, tell)
         async with self._opened(closed.row) as db:
             await carrier.bring(db)
+        closed.may_have_rows = True
         return carrier
 
     async def _end(

@@ -23,6 +23,7 @@ from tests.integration.apps.store_platform.media.files import (
 from tests.integration.apps.store_platform.media.pair import Pair
 from tests.integration.apps.store_platform.platform import Caller, Site
 from tests.integration.capabilities.storage.s3_server import Keys
+from tests.integration.engine.fleet.stalled import stalled
 
 from bulkhead.apps.store_platform import media, media_copies
 from bulkhead.apps.store_platform.copies import COPIED, COUNTED, Copies
@@ -252,6 +253,20 @@ async def test_what_comes_and_goes_meanwhile_is_there_or_not_as_its_row_is(
         failpoints.disarm(media_copies.HELD)
     copied = await task
     assert (copied.files, copied.left) == (2, {})
+    await pair.verify_equal(here, there)
+
+
+async def test_a_copy_that_is_stopped_before_its_rows_come_leaves_the_store_served(
+    pair: Pair, joined: tuple[str, str]
+) -> None:
+    here, there = joined
+    await upload(pair.owner, f"/stores/{pair.source}")
+    own = await upload(pair.owner, f"/stores/{pair.target}")
+    async with stalled(media_copies.HELD, pair.clone()) as stopped:
+        stopped.cancel()
+    listed = (await pair.owner.get(f"/stores/{pair.target}/media"))["media"]
+    assert [it["id"] for it in listed] == [own["id"]]
+    await pair.clone()
     await pair.verify_equal(here, there)
 
 
