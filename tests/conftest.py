@@ -1,8 +1,10 @@
 """What all tests share; the fixtures with databases come from `bulkhead.engine.testing`."""
 
 import gc
+import signal
 import sys
 from collections.abc import Generator, Iterator
+from types import FrameType
 
 import pytest
 import structlog
@@ -16,6 +18,19 @@ from bulkhead.web.logs import configure_logs
 settings.register_profile("explore", deadline=None, print_blob=True)
 settings.register_profile("repeat", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("repeat")
+
+
+def pytest_configure() -> None:
+    """Ctrl-C ends a run by a handler of ours, which event loops leave as it is.
+
+    They would set their own for each fixture and test. Whenever Python is asked for that one, it
+    writes out what the fixture has given, as a text that nobody reads: the whole of a platform.
+    """
+    signal.signal(signal.SIGINT, interrupt)
+
+
+def interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.hookimpl(wrapper=True)
