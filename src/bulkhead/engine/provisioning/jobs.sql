@@ -155,7 +155,8 @@ where id = $1
 returning id
 
 -- name: wait_job
--- Give a job back that waits for another system: nothing failed, so that it counts as no attempt.
+-- Give a job back that waits for another system, or whose worker is stopped: nothing failed, so that
+-- it counts as no attempt.
 update bulkhead.provisioning_jobs
 set state = case state when 'running' then 'queued' else state end,
   owner = null,

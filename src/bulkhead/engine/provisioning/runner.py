@@ -119,10 +119,10 @@ class Runner:
                 await remove_reserved(tx, job.tenant)
 
     async def give_back(self, job: ProvisioningJob) -> None:
-        """Let the next worker go on at once: this one is being stopped."""
+        """Let the next worker go on at once: this one is being stopped, which is no failure."""
         try:
             async with self.shop.registry.transaction(SERVICE) as tx:
-                await postpone_job(tx, job, 0, "Waiting for a worker")
+                await wait_job(tx, job, 0, "Waiting for a worker")
         except BulkheadError as error:
             log.debug("provisioning job %s keeps its lease: %s", job.id, error)
 

@@ -196,7 +196,7 @@ async def postpone_job(tx: Transaction, job: ProvisioningJob, pause_s: float, me
 
 
 async def wait_job(tx: Transaction, job: ProvisioningJob, pause_s: float, message: str) -> None:
-    """As `postpone_job` where nothing failed: another system takes its time."""
+    """As `postpone_job` where nothing failed: another system takes its time, or this one stops."""
     text = message[:MESSAGE_CHARACTERS_MAX]
     await tx.execute(QUERIES.wait_job, job.id, job.fence, pause_s, text)
 
