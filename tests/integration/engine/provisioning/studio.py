@@ -33,6 +33,8 @@ from bulkhead.engine.provisioning.schema import FleetSchema
 from bulkhead.engine.provisioning.service import Provisioning, build_provisioning
 
 SERVER = "cloud"
+POLL_S = 60.0
+"""However slow the machine is, whoever does not `hurry` finds a project that is coming up."""
 _numbers = count(1)
 
 
@@ -45,7 +47,6 @@ class Studio:
     registry: OpenDatabase
     schema: FleetSchema
     secret: Secret = field(default_factory=lambda: Secret(secrets.token_bytes(32)))
-    poll_s: float = 0.02
     databases: Databases = field(init=False)
     provisioning: Provisioning = field(init=False)
 
@@ -64,7 +65,7 @@ class Studio:
         """The next process, which remembers nothing."""
         registry = self.registry
         patience = replace(PATIENCE, wait_s_max=0.0)
-        access = replace(access_to(self.api), poll_s=self.poll_s, patience=patience)
+        access = replace(access_to(self.api), poll_s=POLL_S, patience=patience)
         self.databases = Databases(
             registry,
             Seals(f"{registry.application}.{registry.name}", Sealer()),

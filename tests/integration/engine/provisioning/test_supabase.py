@@ -66,8 +66,7 @@ async def studio(api: SupabaseApi, registry: OpenDatabase) -> AsyncIterator[Stud
 
 
 async def test_a_project_is_made_while_its_progress_is_told(studio: Studio) -> None:
-    studio.api.cloud.polls, studio.poll_s = 3, 60.0
-    studio.again()
+    studio.api.cloud.polls = 3
     try:
         job = await studio.provisioning.start(studio.request())
         told = []
