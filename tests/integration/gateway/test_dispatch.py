@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.integration.gateway.echo_site import BODY_BYTES_MAX, PREFIX, Echo, site
 from tests.integration.web.raw import send_raw
+from tests.plain_http import TRUSTS_NOBODY
 
 from bulkhead.engine.settings import Settings
 from bulkhead.gateway.service import URL_BYTES_MAX
@@ -40,7 +41,7 @@ async def hasty() -> AsyncIterator[Serving]:
 
 @pytest.fixture
 async def client(web: Serving) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=web.url, headers=KEY) as client:
+    async with httpx.AsyncClient(base_url=web.url, headers=KEY, verify=TRUSTS_NOBODY) as client:
         yield client
 
 
@@ -99,7 +100,7 @@ async def test_what_is_not_served_is_said_in_the_words_of_clients(
 
 
 async def test_a_request_that_is_not_admitted_is_refused_before_its_body(web: Serving) -> None:
-    async with httpx.AsyncClient(base_url=web.url) as client:
+    async with httpx.AsyncClient(base_url=web.url, verify=TRUSTS_NOBODY) as client:
         answer = await client.get(f"{PREFIX}/t")
         assert answer.status_code == 401
         assert answer.json()["message"] == "No API key found in request"
@@ -115,7 +116,7 @@ async def test_a_preflight_needs_no_key_and_reaches_no_service(web: Serving, ech
         "access-control-request-method": "POST",
         "access-control-request-headers": "apikey,authorization,prefer,x-client-info",
     }
-    async with httpx.AsyncClient(base_url=web.url) as client:
+    async with httpx.AsyncClient(base_url=web.url, verify=TRUSTS_NOBODY) as client:
         answer = await client.options(f"{PREFIX}/t", headers=headers)
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["access-control-allow-origin"] == "*"
@@ -126,7 +127,7 @@ async def test_a_preflight_needs_no_key_and_reaches_no_service(web: Serving, ech
 async def test_pages_of_any_origin_may_read_answers_and_refusals(
     client: httpx.AsyncClient, web: Serving
 ) -> None:
-    async with httpx.AsyncClient(base_url=web.url) as stranger:
+    async with httpx.AsyncClient(base_url=web.url, verify=TRUSTS_NOBODY) as stranger:
         answers = [
             await client.get(f"{PREFIX}/t", headers=ORIGIN),
             await stranger.get(f"{PREFIX}/t", headers=ORIGIN),
@@ -298,7 +299,7 @@ async def test_a_client_that_leaves_while_it_sends_is_forgotten(web: Serving, ec
     await writer.drain()
     writer.close()
     await writer.wait_closed()
-    async with httpx.AsyncClient(base_url=web.url, headers=KEY) as client:
+    async with httpx.AsyncClient(base_url=web.url, headers=KEY, verify=TRUSTS_NOBODY) as client:
         assert (await client.get(f"{PREFIX}/after")).status_code == 200
     assert echo.served[before:] == ["/after"]
 

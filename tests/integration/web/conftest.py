@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from tests.integration.web.sample_api import MOUNT, RULES
+from tests.plain_http import TRUSTS_NOBODY
 
 from bulkhead.engine.settings import Settings
 from bulkhead.web.server import WebOptions, create_app
@@ -30,5 +31,5 @@ async def hasty_web() -> AsyncIterator[Serving]:
 
 @pytest.fixture
 async def client(web: Serving) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=web.url) as client:
+    async with httpx.AsyncClient(base_url=web.url, verify=TRUSTS_NOBODY) as client:
         yield client

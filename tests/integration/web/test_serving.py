@@ -8,6 +8,7 @@ from asyncio.subprocess import PIPE
 import httpx
 import pytest
 from tests.integration.web.sample_api import MOUNT
+from tests.plain_http import TRUSTS_NOBODY
 
 from bulkhead.engine.settings import Settings
 from bulkhead.web.server import create_app
@@ -56,13 +57,13 @@ async def test_the_server_answers_from_the_loop_of_its_caller() -> None:
         loops.append(asyncio.get_running_loop())
         await APP(scope, receive, send)  # type: ignore[arg-type]
 
-    async with serving(app) as running, httpx.AsyncClient() as client:
+    async with serving(app) as running, httpx.AsyncClient(verify=TRUSTS_NOBODY) as client:
         assert (await client.get(f"{running.url}/livez")).status_code == 200
     assert loops == [asyncio.get_running_loop()]
 
 
 async def test_requests_in_flight_are_answered_before_the_server_stops() -> None:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as client:
         async with serving(APP) as running:
             asking = asyncio.create_task(client.get(f"{running.url}/sample/slow"))
             await begun(running)
@@ -73,7 +74,7 @@ async def test_requests_in_flight_are_answered_before_the_server_stops() -> None
 
 
 async def test_a_request_that_does_not_end_is_given_up_with_an_answer() -> None:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as client:
         async with serving(APP, drain_s=0.2) as running:
             asking = asyncio.create_task(client.get(f"{running.url}/sample/forever"))
             await begun(running)
@@ -105,9 +106,12 @@ async def test_a_port_that_is_taken_is_refused_even_by_our_own_server() -> None:
 
 
 async def test_a_port_can_be_taken_again_right_after_it_was_used() -> None:
-    async with serving(APP) as running, httpx.AsyncClient() as client:
+    async with serving(APP) as running, httpx.AsyncClient(verify=TRUSTS_NOBODY) as client:
         await client.get(f"{running.url}/livez")
-    async with serving(APP, running.host, running.port) as again, httpx.AsyncClient() as client:
+    async with (
+        serving(APP, running.host, running.port) as again,
+        httpx.AsyncClient(verify=TRUSTS_NOBODY) as client,
+    ):
         assert (await client.get(f"{again.url}/livez")).status_code == 200
 
 
@@ -138,7 +142,7 @@ async def test_a_signal_drains_server_and_workers_and_ends_the_process(
     )
     assert process.stdout is not None
     url = (await process.stdout.readline()).decode().strip()
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as client:
         asking = asyncio.create_task(client.get(f"{url}/sample/slow"))
         await begun(Serving("127.0.0.1", int(url.rpartition(":")[2])))
         process.send_signal(number)
@@ -158,7 +162,7 @@ async def test_clients_that_send_nothing_do_not_keep_others_waiting() -> None:
             _, writer = await asyncio.open_connection(running.host, running.port)
             writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ")
             writers.append(writer)
-        async with httpx.AsyncClient(timeout=10.0) as client:
+        async with httpx.AsyncClient(timeout=10.0, verify=TRUSTS_NOBODY) as client:
             assert (await client.get(f"{running.url}/livez")).status_code == 200
         for writer in writers:
             writer.close()
@@ -166,7 +170,7 @@ async def test_clients_that_send_nothing_do_not_keep_others_waiting() -> None:
 
 async def begun(running: Serving) -> None:
     """Wait until the server has taken what was sent to it before."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as client:
         await asyncio.sleep(0)
         for _ in range(3):
             await client.get(f"{running.url}/livez")

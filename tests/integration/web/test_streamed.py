@@ -9,6 +9,7 @@ import pytest
 from fastapi import APIRouter, Request
 from starlette.requests import ClientDisconnect
 from tests.integration.web.raw import RawAnswer, send_raw
+from tests.plain_http import TRUSTS_NOBODY
 
 from bulkhead.engine.errors import Conflict
 from bulkhead.engine.settings import Settings
@@ -72,7 +73,7 @@ async def hasty() -> AsyncIterator[Serving]:
 
 @pytest.fixture
 async def client(web: Serving) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=web.url) as client:
+    async with httpx.AsyncClient(base_url=web.url, verify=TRUSTS_NOBODY) as client:
         yield client
 
 
@@ -138,7 +139,7 @@ async def test_who_stops_sending_is_told_so(hasty: Serving) -> None:
 
 async def test_who_reads_slowly_does_not_blame_who_sends(hasty: Serving) -> None:
     seen.clear()
-    async with httpx.AsyncClient(base_url=hasty.url) as client:
+    async with httpx.AsyncClient(base_url=hasty.url, verify=TRUSTS_NOBODY) as client:
         answer = await client.post("/sample/files/slowly", content=MEGABYTE)
     assert answer.json() == {"size_bytes": len(MEGABYTE)}
     assert len(seen) > 3

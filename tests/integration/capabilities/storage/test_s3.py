@@ -9,6 +9,7 @@ import pytest
 from tests.integration.capabilities.storage.s3_server import REGION, Keys, S3Server, s3_server
 from tests.integration.engine.drivers.tls_server import make_certificates
 from tests.integration.engine.egress.web_server import server_context
+from tests.plain_http import TRUSTS_NOBODY
 
 from bulkhead.capabilities.storage import (
     Bucket,
@@ -74,7 +75,7 @@ async def test_what_is_put_is_read_listed_signed_and_deleted(
     assert await bucket.read(key, size) == body
     assert (await bucket.head(key)).size_bytes == size
     assert [(it.key, it.size_bytes) for it in await bucket.list("stores/1/")] == [(key, size)]
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as http:
         answer = await http.get(await bucket.sign("GET", key, 60))
     assert (answer.content, answer.headers["content-type"]) == (body, "image/png")
     await bucket.delete(key)
@@ -92,7 +93,7 @@ async def test_a_signed_address_allows_its_method_and_object_alone(
     await put(bucket, "a", b"a")
     await put(bucket, "b", b"b")
     url = await bucket.sign("PUT", "new", 60)
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as http:
         assert (await http.put(url, content=b"new")).status_code == 200
         assert (await http.get(url)).status_code == 403
         url = await bucket.sign("GET", "a", 60)
@@ -254,7 +255,7 @@ async def test_supabase_is_reached_by_its_path(s3: S3Server, buckets: Buckets) -
     bucket = await buckets.open(config(s3, endpoint=endpoint, kind=StorageKind.SUPABASE))
     await bucket.probe("stores/1")
     await put(bucket, "a b", b"x" * (PART_BYTES + 5))
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as http:
         answer = await http.get(await bucket.sign("GET", "a b", 60))
     assert len(answer.content) == PART_BYTES + 5
     assert all(path.startswith("/storage/v1/s3/pictures") for _, path in s3.gate.requests)

@@ -18,6 +18,7 @@ from tests.integration.apps.store_platform.media.files import (
 )
 from tests.integration.apps.store_platform.platform import BASE, Caller, Site
 from tests.integration.capabilities.storage.s3_server import S3Server
+from tests.plain_http import TRUSTS_NOBODY
 
 from bulkhead.apps.store_platform.master.metering.model import PlanLimitReached
 from bulkhead.apps.store_platform.store.media.model import FILE_BYTES_MAX, object_key
@@ -32,7 +33,7 @@ async def test_a_file_is_stored_listed_read_changed_and_deleted(
     assert (row["size_bytes"], row["width"], row["height"]) == (len(PNG), 5, 7)
     assert row["sha256"] == hashlib.sha256(PNG).hexdigest()
     assert s3.objects(bucket) == {object_key(store, UUID(row["id"])): PNG}
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as http:
         read = await http.get(row["url"])
     assert read.content == PNG
     assert read.headers["content-type"] == "image/png"
@@ -97,7 +98,7 @@ async def test_an_address_holds_for_as_long_as_it_says(
     row = await upload(owner, connected)
     url = (await owner.get(f"{connected}/media/{row['id']}?expires_s=60"))["url"]
     try:
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as http:
             s3.gate.ahead_s = 55
             assert (await http.get(url)).status_code == 200
             forged = url.replace("X-Amz-Expires=60", "X-Amz-Expires=600")
@@ -124,7 +125,7 @@ async def test_what_a_browser_could_run_is_only_ever_downloaded(
     owner: Caller, connected: str, name: str, kind: str
 ) -> None:
     row = await upload(owner, connected, b"<script>alert(1)</script>", name=name, kind=kind)
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as http:
         told = (await http.get(row["url"])).headers
     assert told["content-type"] == kind
     assert told["content-disposition"].startswith("attachment; ")

@@ -24,6 +24,7 @@ from tests.integration.apps.store_platform.media.pair import Pair
 from tests.integration.apps.store_platform.platform import Caller, Site
 from tests.integration.capabilities.storage.s3_server import Keys
 from tests.integration.engine.fleet.stalled import stalled
+from tests.plain_http import TRUSTS_NOBODY
 
 from bulkhead.apps.store_platform import media, media_copies
 from bulkhead.apps.store_platform.copies import COPIED, COUNTED, Copies
@@ -98,7 +99,7 @@ async def verify_copy(pair: Pair, buckets: tuple[str, str], is_shared: bool) -> 
     assert found == {UUID(small["id"]): PNG, UUID(large["id"]): LARGE}
     pictures = await pair.owner.get(f"/stores/{pair.target}/products/{product}/media")
     assert [it["id"] for it in pictures["media"]] == shown["media"]
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as http:
         read = await http.get(pictures["media"][0]["url"])
     assert hashlib.sha256(read.content).hexdigest() == large["sha256"]
     assert read.headers["content-type"] == PDF["kind"]

@@ -18,6 +18,7 @@ from tests.integration.apps.store_platform.media.pair import Pair
 from tests.integration.apps.store_platform.platform import Site
 from tests.integration.apps.store_platform.test_copies import config_of
 from tests.integration.capabilities.storage.s3_server import REGION
+from tests.plain_http import TRUSTS_NOBODY
 
 from bulkhead.apps.store_platform.copies import Copies, Shared
 from bulkhead.apps.store_platform.invariants import platform_invariants
@@ -103,7 +104,7 @@ async def test_a_store_brings_its_files_from_the_bucket_of_an_older_application(
     found = pair.objects(there, pair.target)
     assert set(found) == {ids["2019/mug.png"], ids["page.html"]}
     [url] = await pair.site.platform.media.sign(pair.target, [ids["page.html"]])
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as http:
         told = (await http.get(url)).headers
     assert told["content-disposition"].startswith("attachment; ")
     async with pair.site.platform.fleet.transaction(TenantId(pair.source)) as db:

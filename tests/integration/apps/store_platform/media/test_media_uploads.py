@@ -24,6 +24,7 @@ from tests.integration.apps.store_platform.media.files import (
 from tests.integration.apps.store_platform.platform import Caller, Site, at_once
 from tests.integration.capabilities.storage.s3_server import Keys, S3Server
 from tests.integration.engine.fleet.stalled import stalled
+from tests.plain_http import TRUSTS_NOBODY
 
 from bulkhead.apps.store_platform import media
 from bulkhead.apps.store_platform.media_uploads import CLAIMED, LOOKED, Uploads
@@ -50,7 +51,7 @@ async def store(site: Site, owner: Caller) -> UUID:
 
 async def put(told: dict[str, Any], body: bytes, **headers: str) -> int:
     """Do as a browser that was told to; `headers` are other ones instead."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as http:
         answer = await http.request(
             told["method"], told["url"], content=body, headers=headers or told["headers"]
         )
@@ -81,7 +82,7 @@ async def test_a_file_goes_straight_to_the_storage_and_is_one_when_it_is_complet
     assert (row["is_public"], row["width"], row["height"]) == (False, 5, 7)
     assert s3.objects(bucket) == {object_key(store, UUID(row["id"])): PNG}
     assert await taken(site, store) == (len(PNG), 0)
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as http:
         read = await http.get(row["url"])
     assert (read.content, read.headers["content-type"]) == (PNG, "image/png")
     code, again = await complete(owner, told, said)
@@ -94,7 +95,7 @@ async def test_whoever_has_the_address_can_put_there_for_a_while_and_change_no_f
     s3: S3Server, owner: Caller, store: UUID, connected: str, bucket: str
 ) -> None:
     told = await owner.post(f"{connected}/media/uploads", PICTURE)
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as http:
         assert (await http.get(told["url"])).status_code == 403
         elsewhere = told["url"].replace(
             staged_key(store, UUID(told["id"])), object_key(store, new_id())
@@ -213,7 +214,7 @@ async def test_what_a_browser_could_run_is_only_ever_downloaded(
     assert await put(told, HTML, **headers) == 200
     code, row = await complete(owner, told, PAGE)
     assert code == 201, row
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as http:
         read = await http.get(row["url"])
     assert (read.content, read.headers["content-type"]) == (HTML, "text/html")
     assert read.headers["content-disposition"].startswith("attachment; ")
