@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 from quiet_port import quiet_port
+from tests.plain_http import TRUSTS_NOBODY
 
 from bulkhead.engine.testing import MEMORY
 
@@ -50,7 +51,7 @@ class Process:
             stderr=subprocess.DEVNULL,
             env={**os.environ, "BULKHEAD_LEASE_S": "1", **environment},  # noqa: TID251
         )
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as http:
             for _ in range(TRIES_MAX):
                 try:
                     if (await http.get(f"{self.url}/readyz")).status_code == 200:

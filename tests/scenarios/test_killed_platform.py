@@ -19,6 +19,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+from tests.plain_http import TRUSTS_NOBODY
 from tests.scenarios.process import PAUSE_S, TRIES_MAX, Process, folder_of_homes, open_process
 
 from bulkhead.apps.store_platform.application import APPLICATION
@@ -77,7 +78,7 @@ class Owner:
         if self.token:
             headers["authorization"] = f"Bearer {self.token}"
         url = f"{self.process.url}/store_platform{path}"
-        async with httpx.AsyncClient(timeout=20) as http:
+        async with httpx.AsyncClient(timeout=20, verify=TRUSTS_NOBODY) as http:
             for _ in range(TRIES_MAX):
                 try:
                     answer = await http.request(method, url, json=body, headers=headers)

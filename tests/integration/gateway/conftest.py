@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
+from tests.plain_http import TRUSTS_NOBODY
 
 from bulkhead.apps import load_application
 from bulkhead.engine.connections.claims import Role
@@ -55,7 +56,7 @@ async def shop(
         async with (
             composed.workers(),
             serving(composed.app) as running,
-            httpx.AsyncClient(base_url=running.url) as http,
+            httpx.AsyncClient(base_url=running.url, verify=TRUSTS_NOBODY) as http,
         ):
             signed_up = await http.post("/commerce/auth/v1/signup", json=ADA)
             token: str = signed_up.raise_for_status().json()["access_token"]

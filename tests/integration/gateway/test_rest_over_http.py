@@ -10,6 +10,7 @@ import pytest
 from quiet_port import quiet_port
 from tests.integration.gateway.conftest import Shop
 from tests.integration.web.raw import send_raw
+from tests.plain_http import TRUSTS_NOBODY
 
 from bulkhead.apps import load_application
 from bulkhead.apps.commerce.sample import load_sample
@@ -230,7 +231,9 @@ async def test_requests_on_one_connection_are_answered_in_their_order(
 
 async def test_at_most_a_thousand_rows_are_given_at_once(sample: tuple[Serving, str]) -> None:
     web, key = sample
-    async with httpx.AsyncClient(base_url=web.url, headers={"apikey": key}) as client:
+    async with httpx.AsyncClient(
+        base_url=web.url, headers={"apikey": key}, verify=TRUSTS_NOBODY
+    ) as client:
         answer = await client.get("/commerce/products/rest/v1/products?select=id&limit=5000")
     assert len(answer.json()) <= 1000
 
@@ -253,7 +256,7 @@ async def test_a_database_that_is_away_is_said_in_time_and_the_others_go_on(
         async with (
             composed.workers(),
             serving(composed.app) as running,
-            httpx.AsyncClient(base_url=running.url) as http,
+            httpx.AsyncClient(base_url=running.url, verify=TRUSTS_NOBODY) as http,
         ):
             for database, status in (("orders", 503), ("products", 200), ("orders", 503)):
                 key = ring.keys(database).current(KeyKind.PUBLISHABLE, Role.ANON)
