@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.connections.database import OpenDatabase
+from bulkhead.engine.drivers.errors import StatementTimeout
 from bulkhead.engine.errors import BulkheadError, Unavailable
 from bulkhead.engine.messaging.backlog import Backlog, list_backlog
 from bulkhead.engine.messaging.delivery import HANDLER_TIMEOUT_S, Receiver
@@ -110,7 +111,7 @@ class Relay:
             for source in self._sources.values():
                 try:
                     await source.sweep()
-                except Unavailable:
+                except (Unavailable, StatementTimeout):  # Away, or it hangs.
                     if not allow_dead:
                         raise
         if not allow_dead:

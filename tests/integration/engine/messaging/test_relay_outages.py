@@ -1,6 +1,7 @@
 """A database that is away delays its own deliveries, and nothing else."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from tests.integration.engine.messaging.faulty_proxy import FaultyProxy, proxy_for, through_proxy
@@ -14,8 +15,9 @@ from tests.integration.engine.messaging.parcels_application import (
 )
 
 from bulkhead.engine.connections.claims import SERVICE
+from bulkhead.engine.drivers.errors import StatementTimeout
 from bulkhead.engine.messaging.event_log import get_event
-from bulkhead.engine.system import System
+from bulkhead.engine.system import System, build_system
 
 
 @pytest.fixture
@@ -46,6 +48,19 @@ async def test_others_flow_while_one_database_is_away(remote: System, proxy: Fau
     await remote.relay.drain(allow_dead=True)
     assert await received(remote, "mirror") == {"a": [1, 2, 3]}
     assert await waiting(remote) == {"target.record": 3}
+
+
+async def test_a_database_that_hangs_is_left_out(parcels: System) -> None:
+    hasty = replace(parcels.settings, statement_timeout_s=0.2)
+    system = build_system(parcels.application, hasty, parcels.router.placements)
+    await count_up(parcels, "a")
+    async with parcels.database("origin").transaction(SERVICE) as tx:
+        await tx.execute("lock table bulkhead.deliveries")
+        with pytest.raises(StatementTimeout):
+            await system.relay.drain()
+        assert await system.relay.drain(allow_dead=True) == 0
+    await parcels.relay.drain()
+    await system.close()
 
 
 async def test_an_outage_is_no_failed_attempt_and_holds_no_lease(
