@@ -143,7 +143,7 @@ async def test_a_session_ends_when_the_application_says_so(
     settings = replace(QUICK, **limits)  # type: ignore[arg-type]
     club = open_club(system, identity_settings=settings)
     token = (await club.member())["refresh_token"]
-    await let_pass(club, age_s - 2)
+    await let_pass(club, age_s / 2)
     token = await next_token(club, token)
     await let_pass(club, age_s)
     answer = await club.browser.refresh(token)
