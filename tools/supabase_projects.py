@@ -38,6 +38,7 @@ HBA = "local all all scram-sha-256\nhost all all 127.0.0.0/8 scram-sha-256\n"
 SETTINGS = (
     "fsync=off",
     "shared_buffers=16MB",
+    "io_method=sync",  # Else each project starts workers that read for nobody.
     "max_connections=60",
     "wal_level=logical",
     "logging_collector=off",
