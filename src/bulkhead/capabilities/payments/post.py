@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
+from bulkhead.engine.authorities import client_context
+
 TIMEOUT_S = 5.0
 STATUS_LINE_PARTS = 2
 HEAD_BYTES_MAX = 65_536
@@ -54,7 +56,7 @@ class Poster:
             secure = parts.scheme == "https"
             port = parts.port or (443 if secure else 80)
             self._wire = await asyncio.open_connection(
-                parts.hostname, port, ssl=True if secure else None, limit=HEAD_BYTES_MAX
+                parts.hostname, port, ssl=client_context() if secure else None, limit=HEAD_BYTES_MAX
             )
             self._place = (parts.scheme, parts.netloc)
         reader, writer = self._wire

@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urls
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
+from bulkhead.engine.authorities import client_context
 from bulkhead.engine.drivers.errors import FAILURES, TlsRequired
 from bulkhead.engine.drivers.refusals import translate_connect
 from bulkhead.engine.errors import ConfigurationInvalid
@@ -243,13 +244,12 @@ def _context(endpoint: Endpoint, tls: Tls) -> ssl.SSLContext | bool:
     if tls is Tls.DISABLE:
         return False
     try:
-        context = ssl.create_default_context(
-            cafile=str(endpoint.ca_file) if endpoint.ca_file else None
+        return client_context(
+            ca_file=endpoint.ca_file,
+            verified=tls is not Tls.REQUIRE,
+            names_verified=tls is Tls.VERIFY_FULL,
         )
     except OSError as error:
         raise TlsRequired(
             server=endpoint.name, reason="the file named by sslrootcert holds no certificates"
         ) from error
-    context.check_hostname = tls is Tls.VERIFY_FULL
-    context.verify_mode = ssl.CERT_NONE if tls is Tls.REQUIRE else ssl.CERT_REQUIRED
-    return context

@@ -19,6 +19,7 @@ import asyncpg
 import asyncpg.protocol
 from asyncpg.connect_utils import SessionAttribute
 
+from bulkhead.engine.authorities import client_context
 from bulkhead.engine.drivers.endpoint import APPLICATION_NAME, Session, Tls
 from bulkhead.engine.drivers.errors import (
     FAILURES,
@@ -105,15 +106,15 @@ def _context(target: Target, trust: Trust) -> ssl.SSLContext | bool:
     if trust.tls is Tls.DISABLE:
         return False
     try:
-        context = ssl.create_default_context(cadata=trust.ca_pem)
+        return client_context(
+            ca_pem=trust.ca_pem,
+            verified=trust.tls is not Tls.REQUIRE,
+            names_verified=trust.tls is Tls.VERIFY_FULL,
+        )
     except (ssl.SSLError, ValueError):
         raise TlsRequired(
             server=f"{target.host}:{target.port}", reason="the given CA holds no certificates"
         ) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.check_hostname = trust.tls is Tls.VERIFY_FULL
-    context.verify_mode = ssl.CERT_NONE if trust.tls is Tls.REQUIRE else ssl.CERT_REQUIRED
-    return context
 
 
 class _Connection(asyncpg.Connection):

@@ -18,6 +18,7 @@ from typing import Any, Self
 from asyncmy.connection import Connection, _MySQLProtocol
 from asyncmy.constants import CLIENT
 
+from bulkhead.engine.authorities import client_context
 from bulkhead.engine.drivers.endpoint import APPLICATION_NAME, Endpoint, Session, Tls
 from bulkhead.engine.drivers.errors import CapabilityMissing, StatementTimeout, TlsRequired
 from bulkhead.engine.drivers.foreign_frames import ServerUntrusted
@@ -283,13 +284,13 @@ def _context(target: Target) -> ssl.SSLContext | None:
     if target.tls is Tls.DISABLE or target.is_socket:
         return None
     try:
-        context = ssl.create_default_context(
-            cafile=str(target.ca_file) if target.ca_file else None, cadata=target.ca_pem
+        return client_context(
+            ca_file=target.ca_file,
+            ca_pem=target.ca_pem,
+            verified=target.tls is not Tls.REQUIRE,
+            names_verified=target.tls is Tls.VERIFY_FULL,
         )
     except (OSError, ValueError) as error:
         raise TlsRequired(
             server=target.name, reason="what is named as its authority holds no certificates"
         ) from error
-    context.check_hostname = target.tls is Tls.VERIFY_FULL
-    context.verify_mode = ssl.CERT_NONE if target.tls is Tls.REQUIRE else ssl.CERT_REQUIRED
-    return context

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import h11
 
+from bulkhead.engine.authorities import client_context
 from bulkhead.engine.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ async def _exchange(
     try:
         reader, writer = await asyncio.open_connection(
             sock=wire,
-            ssl=(context or ssl.create_default_context()) if secure else None,
+            ssl=(context or client_context()) if secure else None,
             server_hostname=target.host if secure else None,
         )
     except BaseException:

@@ -13,6 +13,7 @@ from uuid import UUID
 import aiosmtplib
 
 from bulkhead.capabilities.identity.mail.letter import Letter
+from bulkhead.engine.authorities import client_context
 from bulkhead.engine.clock import now
 from bulkhead.engine.errors import BulkheadError, Unavailable
 from bulkhead.engine.settings import Smtp
@@ -79,6 +80,7 @@ class SmtpCarrier:
             username=self.smtp.username,
             password=self.smtp.password,
             start_tls=self.smtp.starttls,
+            tls_context=client_context() if self.smtp.starttls else None,
             timeout=self.step_timeout_s,
         )
         try:
