@@ -297,12 +297,13 @@ async def test_definitions_change_while_requests_run_and_none_of_them_fails(
         async with asyncio.TaskGroup() as tasks:
             for start in range(4):
                 tasks.create_task(ask(start))
-            for _ in range(8):
+            rounds = 0
+            while rounds < 8 or not {200, 400, 404} <= set(statuses):
                 for statement in STATEMENTS:
                     await shelf.admin.execute(statement)
+                rounds += 1
             changing = False
         await shelf.admin.execute("create table api.box (id integer)")
         assert (await client.get("/box")).json() == []
     await gateway.close()
-    assert set(statuses) <= {200, 400, 404}, statuses
-    assert {200, 400, 404} <= set(statuses), "each of them was met"
+    assert set(statuses) == {200, 400, 404}, statuses
