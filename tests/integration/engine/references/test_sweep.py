@@ -4,6 +4,7 @@ import random
 from uuid import UUID
 
 import pytest
+from tests.integration.engine.fleet.stalled import stalled
 from tests.integration.engine.references.rows import (
     add_gifts,
     add_lines,
@@ -237,25 +238,10 @@ async def test_a_sweep_that_dies_counts_nothing_twice(
 
 async def test_a_sweep_whose_fence_is_gone_stops(router: Router, topology: Topology) -> None:
     await add_lines(router, await add_products(router, 30))
-
-    def take_over(name: str) -> None:
-        if name == AFTER_PAGE:
-            tasks.append(
-                asyncio.create_task(
-                    run(router, "sales", "update bulkhead.reference_sweeps set fence = fence + 1")
-                )
-            )
-
-    tasks: list[asyncio.Task[str]] = []
-    failpoints.observe(take_over)
-    try:
-        with pytest.raises(SweepSuperseded):
-            await sweep_reference(
-                router, topology, LINES, limits=SweepLimits(page_keys=1, rows_per_s=500)
-            )
-    finally:
-        failpoints.observe(None)
-        await asyncio.wait(tasks)
+    sweeping = sweep_reference(router, topology, LINES, limits=SweepLimits(page_keys=1))
+    async with stalled(AFTER_PAGE, sweeping) as stopped:
+        await run(router, "sales", "update bulkhead.reference_sweeps set fence = fence + 1")
+    assert isinstance(stopped.exception(), SweepSuperseded)
 
 
 async def test_no_false_orphan_is_seen_while_rows_come_and_go(
