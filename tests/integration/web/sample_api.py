@@ -12,6 +12,7 @@ from bulkhead.web.server import Mount
 UPLOAD_BYTES_MAX = 3_000_000
 RULES = (BodyRule("/sample/upload", UPLOAD_BYTES_MAX, ("image/png", "text/csv")),)
 SLOW_S = 0.3
+underway = asyncio.Event()
 
 
 class Item(BaseModel):
@@ -49,13 +50,22 @@ async def delete_item(name: str) -> Response:
 
 @router.get("/slow")
 async def read_slowly() -> dict[str, bool]:
+    underway.set()
     await asyncio.sleep(SLOW_S)
     return {"ended": True}
 
 
 @router.get("/forever")
 async def wait_forever() -> None:
+    underway.set()
     await asyncio.Event().wait()
+
+
+@router.get("/underway")
+async def wait_for_another() -> None:
+    """Answer as soon as one of the two above has begun."""
+    await underway.wait()
+    underway.clear()
 
 
 MOUNT = Mount("sample", "A sample", [router])

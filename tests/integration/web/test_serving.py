@@ -169,8 +169,6 @@ async def test_clients_that_send_nothing_do_not_keep_others_waiting() -> None:
 
 
 async def begun(running: Serving) -> None:
-    """Wait until the server has taken what was sent to it before."""
-    async with httpx.AsyncClient(verify=TRUSTS_NOBODY) as client:
-        await asyncio.sleep(0)
-        for _ in range(3):
-            await client.get(f"{running.url}/livez")
+    """Wait until the server has begun with a request that takes its time."""
+    async with httpx.AsyncClient(verify=TRUSTS_NOBODY, timeout=20.0) as client:
+        assert (await client.get(f"{running.url}/sample/underway")).status_code == 200
