@@ -15,11 +15,13 @@ from tests.integration.capabilities.identity.club import (
 from bulkhead.capabilities.identity import Limit, Limits
 from bulkhead.capabilities.identity.errors import RateLimited
 from bulkhead.capabilities.identity.limits.service import take
+from bulkhead.engine.clock import monotonic_s
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.settings import Settings
 from bulkhead.engine.system import System
 
-TEN = Limit("ten", 10, 300.0)
+TEN = Limit("ten", 10, 36_000.0)
+"""So seldom that none comes back while a slow machine tries."""
 
 
 def limited(system: System, **limits: Limit) -> Club:
@@ -51,9 +53,9 @@ async def test_the_limit_comes_back_one_by_one(club: Club) -> None:
     for _ in range(10):
         assert await allowed(club, TEN)
     assert not await allowed(club, TEN)
-    await let_pass(club, 31)
+    await let_pass(club, 3601)
     assert [await allowed(club, TEN) for _ in range(2)] == [True, False]
-    await let_pass(club, 10_000)
+    await let_pass(club, 100_000)
     assert Counter([await allowed(club, TEN) for _ in range(12)]) == {True: 10, False: 2}
 
 
@@ -71,23 +73,22 @@ async def test_a_refusal_says_when_to_come_back(club: Club) -> None:
     async with club.identity.users.transaction(SERVICE) as tx:
         with pytest.raises(RateLimited) as caught:
             await take(tx, TEN, "somebody")
-    assert 25 <= caught.value.details["retry_after_s"] <= 30  # type: ignore[operator]
+    assert 3000 < caught.value.details["retry_after_s"] <= 3600  # type: ignore[operator]
 
 
 async def test_sign_ins_of_one_client_are_limited_exactly(system: System) -> None:
-    club = limited(system, sign_in=Limit("sign_in", 10, 300.0))
+    club = limited(system, sign_in=TEN)
     await club.member()
     answers = await together(20, lambda _: club.browser.sign_in())
     assert Counter(answer.status_code for answer in answers) == {200: 10, 429: 10}
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert refused.json()["error_code"] == "over_request_rate_limit"
     assert refused.json()["msg"] == "Request rate limit reached"
-    assert 1 <= int(refused.headers["retry-after"]) <= 30
+    assert 3000 < int(refused.headers["retry-after"]) <= 3600
 
 
 async def test_two_processes_share_a_limit(system: System) -> None:
-    here = limited(system, sign_in=Limit("sign_in", 10, 300.0))
-    there = limited(system, sign_in=Limit("sign_in", 10, 300.0))
+    here, there = (limited(system, sign_in=TEN) for _ in range(2))
     answers = await together(20, lambda n: (here, there)[n % 2].browser.sign_in())
     assert Counter(answer.status_code for answer in answers) == {400: 10, 429: 10}
 
@@ -139,12 +140,14 @@ async def test_one_address_gets_one_mail_a_minute_whoever_it_is(
     await club.member()
     await let_pass(club, 61)
     body = {"email": email, "type": "signup", "password": PASSWORD}
+    begun_s = monotonic_s()
     assert (await club.browser.send("POST", path, body)).status_code == 200
     answer = await club.browser.send("POST", path, body)
+    passed_s = monotonic_s() - begun_s
     assert answer.status_code == 429
     assert answer.json()["error_code"] == "over_email_send_rate_limit"
     wait_s = int(answer.headers["retry-after"])
-    assert 55 <= wait_s <= 60
+    assert 60 - passed_s <= wait_s <= 60
     assert f"after {wait_s} seconds" in answer.json()["msg"]
     await let_pass(club, 61)
     assert (await club.browser.send("POST", path, body)).status_code == 200
