@@ -10,9 +10,11 @@ class Recorder:
         self.batches: list[list[int]] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.begun = asyncio.Event()
 
     async def flush(self, items: list[int]) -> list[int | BaseException]:
         self.batches.append(items)
+        self.begun.set()
         await self.gate.wait()
         return [ValueError(item) if item < 0 else item * 10 for item in items]
 
@@ -28,9 +30,9 @@ async def test_items_that_arrive_during_a_flush_form_the_next_batch() -> None:
     recorder.gate.clear()
     batcher = Batcher(recorder.flush)
     first = asyncio.create_task(batcher.submit(1))
-    await asyncio.sleep(0.001)
+    await recorder.begun.wait()
     others = [asyncio.create_task(batcher.submit(n)) for n in (2, 3, 4)]
-    await asyncio.sleep(0.001)
+    await asyncio.sleep(0)  # They are tasks that wait now.
     recorder.gate.set()
     assert await first == 10
     assert [await task for task in others] == [20, 30, 40]
@@ -42,7 +44,7 @@ async def test_one_bad_item_fails_alone() -> None:
     recorder.gate.clear()
     batcher = Batcher(recorder.flush)
     tasks = [asyncio.create_task(batcher.submit(n)) for n in (1, -2, 3)]
-    await asyncio.sleep(0.001)
+    await recorder.begun.wait()
     recorder.gate.set()
     results = await asyncio.wait_for(_collect(tasks), 30)
     assert results == [10, "refused", 30]
@@ -64,7 +66,7 @@ async def test_a_cancelled_submitter_does_not_stop_its_batch() -> None:
     batcher = Batcher(recorder.flush)
     gone = asyncio.create_task(batcher.submit(1))
     stays = asyncio.create_task(batcher.submit(2))
-    await asyncio.sleep(0.001)
+    await recorder.begun.wait()
     gone.cancel()
     recorder.gate.set()
     assert await stays == 20
