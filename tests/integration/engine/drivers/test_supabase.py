@@ -40,13 +40,14 @@ from bulkhead.engine.drivers.supabase_api import (
     SupabaseUnavailable,
     TokenRefused,
 )
-from bulkhead.engine.drivers.supabase_project import DatabaseComing, ProjectFailed
+from bulkhead.engine.drivers.supabase_project import BEFORE_CREATE, DatabaseComing, ProjectFailed
 from bulkhead.engine.egress import Egress
 from bulkhead.engine.egress.address import LOOPBACK
 from bulkhead.engine.egress.request import AnswerUnusable
 from bulkhead.engine.testing import crash_at
 
 POINTS = sorted(name for name in failpoints.registered() if name.startswith("supabase."))
+DEADLINE_S = 30.0
 WHILE_MADE = [point for point in POINTS if not point.endswith(":deleted")]
 
 
@@ -114,8 +115,16 @@ async def test_a_project_that_was_not_made_is_asked_for_once_and_no_more(
 async def test_two_processes_at_once_leave_one_project(supabase: SupabaseSubject) -> None:
     spec = DatabaseSpec(fresh_name())
     supabase.api.requests.clear()
+    # The first one has found no project, and has still none made when another one has.
+    failpoints.arm(BEFORE_CREATE, failpoints.Mode.STALL)
     tasks = [asyncio.create_task(fresh_driver(supabase).ensure_database(spec)) for _ in range(3)]
-    await asyncio.wait(tasks)
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while not supabase.api.count("POST", "/v1/projects$"):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    finally:
+        failpoints.disarm(BEFORE_CREATE)
+        await asyncio.wait(tasks)
     assert supabase.api.count("POST", "/v1/projects$") > 1
     # Whoever worked on one that was deleted is told so, and tries again.
     assert any(task.exception() is None for task in tasks)
