@@ -18,6 +18,7 @@ from tests.integration.apps.commerce.shop import checkout_of, wish
 from tests.scenarios.books import INVARIANTS, kept, verify_books
 from tests.scenarios.effort import RACE_ROUNDS
 from tests.scenarios.market import Market, Order, open_market, website
+from tests.scenarios.test_database_faults import RECOVERY_S, be_patient
 from tests.scenarios.test_webhooks import payment, tell
 
 from bulkhead.apps.commerce.application import people_of
@@ -51,8 +52,11 @@ async def shops(
         two = build_system(
             one.system.application, one.system.settings, one.system.router.placements
         )
+        shops = one, Market(two)
+        for shop in shops:  # Whose turn it is, is not what is looked at.
+            be_patient(shop, RECOVERY_S)
         try:
-            yield one, Market(two)
+            yield shops
         finally:
             await two.close()
         await verify_books(one, invariants=INVARIANTS)
