@@ -51,7 +51,7 @@ NOTES = Table(
     Column("details", JSON),
 )
 WHO = select(Table("_identity", TABLES, Column("tenant_id", Uuid)).c.tenant_id)
-ONE = FleetLimits(pool=PoolLimits(size_max=1))
+ONE = FleetLimits(pool=PoolLimits(size_max=1, acquire_timeout_s=60.0))
 STRICT = PoolLimits(identity_every_s=0)
 
 
@@ -323,7 +323,7 @@ async def test_another_process_hears_of_a_change_without_being_asked(
                 await made.fleet.query(tenant, WHO)
                 await asyncio.sleep(0.01)
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):  # Less than an entry is believed.
             with pytest.raises(TenantSuspended):
                 await ask_until_refused()
 

@@ -47,7 +47,7 @@ NOTES = Table(
     Column("details", JSON),
 )
 WHO = select(Table("_identity", TABLES, Column("tenant_id", Id)).c.tenant_id)
-ONE = FleetLimits(pool=PoolLimits(size_max=1))
+ONE = FleetLimits(pool=PoolLimits(size_max=1, acquire_timeout_s=60.0))
 
 
 async def who(made: TestFleet, tenant: TenantId) -> object:

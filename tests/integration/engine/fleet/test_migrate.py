@@ -152,7 +152,7 @@ async def test_a_tenant_that_is_behind_is_migrated_once_by_the_first_who_asks(
         await note_version(made, 1)
         first, second = made.tenants
         databases = made.fleet.databases
-        gate = SchemaGate(databases, migrations(2), minimum=2)
+        gate = SchemaGate(databases, migrations(2), minimum=2, wait_s=60.0)
         fleet = Fleet("test", databases, gate=gate)
         async with asyncio.TaskGroup() as group:
             asked = [
@@ -196,7 +196,7 @@ async def test_a_tenant_whose_migration_fails_on_request_says_why(
         await note_version(made, 1)
         (tenant,) = made.tenants
         await made.fleet.execute(tenant, LONG)
-        gate = SchemaGate(made.fleet.databases, migrations(3), minimum=3)
+        gate = SchemaGate(made.fleet.databases, migrations(3), minimum=3, wait_s=60.0)
         fleet = Fleet("test", made.fleet.databases, gate=gate)
         for _ in range(2):
             with pytest.raises(TenantBehind, match="notes_body"):
@@ -211,7 +211,7 @@ async def test_a_tenant_that_is_being_moved_is_neither_due_nor_migrated_on_reque
         await note_version(made, 1)
         moved, closed = made.tenants
         migrator = FleetMigrator(made.fleet.databases, migrations(2), "tester")
-        gate = SchemaGate(made.fleet.databases, migrations(2), minimum=2)
+        gate = SchemaGate(made.fleet.databases, migrations(2), minimum=2, wait_s=60.0)
         fleet = Fleet("test", made.fleet.databases, gate=gate)
         begin = """insert into bulkhead.fleet_moves
             (id, tenant, fleet, source, target, database, resume_state, deadline_at)
