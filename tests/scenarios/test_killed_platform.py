@@ -230,9 +230,14 @@ async def test_a_job_that_is_cancelled_while_nobody_is_there_leaves_nothing(
     await owner.process.end(signal.SIGKILL)
     await owner.process.start(BULKHEAD_FAILPOINT="provisioning.seed:before")
     store = await owner.make_store()
-    job = await owner.provision(store)
+    asking = asyncio.create_task(owner.provision(store))
     await owner.process.killed_itself()
+    asking.cancel()  # It may have died before it answered, and nobody asks again.
+    await asyncio.wait([asking])
     async with inside(owner) as system:
+        async with system.database("master").transaction(SERVICE) as tx:
+            asked = "select id from bulkhead.provisioning_jobs where tenant = $1"
+            job = await tx.fetchval(asked, UUID(store))
         await system.outside.platform(system).provisioning.cancel(job)
     await owner.process.start()
     assert await owner.wait(job) == "cancelled"
