@@ -4,9 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
+from tests.integration.engine.fleet.stalled import stalled
 from tests.integration.engine.provisioning.workshop import Workshop
 
-from bulkhead.engine import failpoints
 from bulkhead.engine.connections.claims import SERVICE
 from bulkhead.engine.drivers.endpoint import Tls
 from bulkhead.engine.drivers.secret import Secret, SecretText
@@ -159,20 +159,10 @@ async def test_a_spare_whose_making_is_cancelled_is_dropped_soon(
     monkeypatch.setattr(spares_module, "SETTLED_S", 0.0)
     spares = workshop.again(TWO).shop.spares[workshop.fleet]
     await workshop.provision()  # Whoever needs a template has one.
-    reached = asyncio.Event()
-    point = f"provisioning.spares:{point}"
-    failpoints.observe(lambda name: reached.set() if name == point else None)
-    failpoints.arm(point, failpoints.Mode.STALL)
-    making = asyncio.create_task(spares.refill())
-    try:
-        async with asyncio.timeout(30):
-            await reached.wait()
+    async with stalled(f"provisioning.spares:{point}", spares.refill()) as making:
         assert (await spares.left_at("here")).busy_until is not None
         making.cancel()
         await asyncio.wait([making])
-    finally:
-        failpoints.observe(None)
-        failpoints.disarm()
     assert making.cancelled()
     assert (await spares.left_at("here")).busy_until is None
     assert await spares.sweep() == 1
@@ -210,19 +200,10 @@ async def test_what_a_cancelled_sweep_leaves_is_dropped_soon(
     async with workshop.registry.transaction(SERVICE) as tx:
         await drain_server(tx, "here")
     workshop.databases._servers.clear()
-    reached = asyncio.Event()
-    failpoints.observe(lambda name: reached.set() if name == spares_module.DROPPED else None)
-    failpoints.arm(spares_module.DROPPED, failpoints.Mode.STALL)
-    sweeping = asyncio.create_task(spares.sweep())
-    try:
-        async with asyncio.timeout(30):
-            await reached.wait()
+    async with stalled(spares_module.DROPPED, spares.sweep()) as sweeping:
         assert (await spares.left_at("here")).busy_until is not None
         sweeping.cancel()
         await asyncio.wait([sweeping])
-    finally:
-        failpoints.observe(None)
-        failpoints.disarm()
     assert sweeping.cancelled()
     left = await spares.left_at("here")
     assert (left.count > 0, left.busy_until) == (True, None)
